@@ -1,0 +1,64 @@
+package testscripts
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var (
+	tracedClone = regexp.MustCompile(`^\d+\s+(clone3?|v?fork)\(`)
+	tracedExec  = regexp.MustCompile(`^\d+\s+execve(at)?\(.* = 0$|^\d+\s+<\.\.\. execve(at)? resumed>.* = 0$`)
+	tracedOpen  = regexp.MustCompile(`^\d+\s+open(at)?\(.*"([^"]*)"`)
+)
+
+// cmdTraced counts what a shell opened with `shell -trace FILE` did between two
+// of its visits to directories, after it has been closed:
+//
+//	traced FILE FROM TO    # stdout: clone=0 execve=0, and opened PATH for each file opened
+//
+// FROM and TO are parts of paths: use `type cd $WORK/mark1` and the like.
+func cmdTraced(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: traced FILE FROM TO")
+	}
+	lines := strings.Split(ts.ReadFile(args[0]), "\n")
+	from, to := lastWith(lines, args[1]), firstWith(lines, args[2])
+	if from < 0 || to < from {
+		ts.Fatalf("traced: no lines from %s (%d) to %s (%d)", args[1], from, args[2], to)
+	}
+	clones, execs := 0, 0
+	var opened strings.Builder
+	for _, line := range lines[from+1 : to] {
+		if tracedClone.MatchString(line) {
+			clones++
+		}
+		if tracedExec.MatchString(line) {
+			execs++
+		}
+		if m := tracedOpen.FindStringSubmatch(line); m != nil {
+			fmt.Fprintf(&opened, "opened %s\n", m[2])
+		}
+	}
+	fmt.Fprintf(ts.Stdout(), "clone=%d execve=%d\n%s", clones, execs, opened.String())
+}
+
+func firstWith(lines []string, part string) int {
+	for i, line := range lines {
+		if strings.Contains(line, part) {
+			return i
+		}
+	}
+	return -1
+}
+
+func lastWith(lines []string, part string) int {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], part) {
+			return i
+		}
+	}
+	return -1
+}
