@@ -1,0 +1,96 @@
+package wire
+
+import (
+	"errors"
+	"strconv"
+)
+
+// The modes of a grant, as `export` says in the worksite's file. A grant that
+// gives nothing because there is no worksite that can be read has the mode "".
+const (
+	ModeCommand = "command"
+	ModeTree    = "tree"
+)
+
+// Grant is the answer to the verbs hook and grant, whatever its status: what to
+// export and what to say. Lines are for people, without a prefix; a hint is a
+// line of its own. Summary is the one line for entering the worksite.
+type Grant struct {
+	Status     string
+	Generation string
+	Mode       string
+	Summary    string
+	Lines      []string
+	Vars       []Var
+}
+
+// Var is one environment variable. Names are the daemon's word: who puts them
+// into a shell checks them.
+type Var struct {
+	Name  string
+	Value []byte
+}
+
+// ErrGrant says that fields are no grant.
+var ErrGrant = errors.New("the daemon sent a malformed grant")
+
+// fixedFields are status, generation, mode, summary and the number of lines.
+const fixedFields = 5
+
+// Fields are the grant as the fields of an answer. Values are not copied.
+func (g *Grant) Fields() [][]byte {
+	fields := make([][]byte, 0, fixedFields+len(g.Lines)+2*len(g.Vars))
+	fields = append(fields, []byte(g.Status), []byte(g.Generation), []byte(g.Mode),
+		[]byte(clean(g.Summary)), strconv.AppendInt(nil, int64(len(g.Lines)), 10))
+	for _, line := range g.Lines {
+		fields = append(fields, []byte(clean(line)))
+	}
+	for _, v := range g.Vars {
+		fields = append(fields, []byte(v.Name), v.Value)
+	}
+	return fields
+}
+
+// ParseGrant reads an answer, as Call returns it, to hook or grant. Values share
+// the memory of fields. An answer of the short form (status, message, hint),
+// which a daemon gives to a request that it can't read, becomes a grant without
+// variables.
+func ParseGrant(fields [][]byte) (*Grant, error) {
+	if len(fields) == 3 && string(fields[0]) != OK {
+		g := &Grant{Status: string(fields[0]), Lines: []string{string(fields[1])}}
+		if len(fields[2]) > 0 {
+			g.Lines = append(g.Lines, string(fields[2]))
+		}
+		return g, nil
+	}
+	if len(fields) < fixedFields {
+		return nil, ErrGrant
+	}
+	g := &Grant{Status: string(fields[0]), Generation: string(fields[1]),
+		Mode: string(fields[2]), Summary: string(fields[3])}
+	n, err := strconv.Atoi(string(fields[4]))
+	rest := fields[fixedFields:]
+	switch {
+	case g.Status == "", g.Mode != "" && g.Mode != ModeCommand && g.Mode != ModeTree:
+		return nil, ErrGrant
+	case err != nil, n < 0, n > len(rest), (len(rest)-n)%2 != 0, strconv.Itoa(n) != string(fields[4]):
+		return nil, ErrGrant
+	}
+	for _, line := range rest[:n] {
+		g.Lines = append(g.Lines, string(line))
+	}
+	for pairs := rest[n:]; len(pairs) > 0; pairs = pairs[2:] {
+		if len(pairs[0]) == 0 {
+			return nil, ErrGrant
+		}
+		g.Vars = append(g.Vars, Var{Name: string(pairs[0]), Value: pairs[1]})
+	}
+	return g, nil
+}
+
+// Wipe zeroes the values.
+func (g *Grant) Wipe() {
+	for _, v := range g.Vars {
+		clear(v.Value)
+	}
+}

@@ -1,0 +1,233 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadyVariable tells a daemon that Start spawned the number of the descriptor on
+// which it reports: ReadyUp when it listens, ReadyOther when another daemon does
+// already, else one line that says why it can't.
+const (
+	ReadyVariable = "KEYRACK_READY_FD"
+	ReadyUp       = "+"
+	ReadyOther    = "="
+)
+
+// maxReport bounds the line in which a daemon says why it can't start.
+const maxReport = 1024
+
+// Start spawns `exe daemon run` as a daemon of its own: a session of its own, a
+// cleaned environment, working directory /, standard files on the null device and
+// no other descriptor of this process but a pipe. It returns when that daemon, or
+// another one that won the race, listens at p. exe is an absolute path.
+func Start(p Place, exe string, within time.Duration) error {
+	return start(p, exe, newClock(within, nil))
+}
+
+// CallOrStart is Call, but starts a daemon where none listens and replaces one
+// that speaks an older protocol. With exe "" it starts nothing.
+func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields ...[]byte) ([][]byte, error) {
+	c := newClock(within, slow)
+	for try := 0; ; try++ {
+		answer, err := call(p, c, fields)
+		var e *Error
+		if err == nil || exe == "" || try == 2 || !errors.As(err, &e) || !e.absent && !e.older {
+			return answer, err
+		}
+		if e.older {
+			if err := replace(p, c); err != nil {
+				return nil, err
+			}
+		}
+		if err := start(p, exe, c); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// replace asks an older daemon to stop and waits until nobody listens.
+func replace(p Place, c *clock) error {
+	_, err := call(p, c, [][]byte{[]byte(VerbStop)})
+	var e *Error
+	if errors.As(err, &e) && !e.older && !e.absent {
+		return err
+	}
+	for {
+		fd, _, err := connect(p, c)
+		if err != nil {
+			return nil
+		}
+		unix.Close(fd)
+		if c.pause() != nil {
+			return &Error{Status: BadVersion, Message: "an older daemon does not stop", Hint: "keyrack daemon stop"}
+		}
+	}
+}
+
+func start(p Place, exe string, c *clock) error {
+	if !strings.HasPrefix(exe, "/") {
+		return &Error{Status: Unavailable, Message: "can't start the daemon: its program has no absolute path"}
+	}
+	r, w, err := newPipe()
+	if err != nil {
+		return startFailed(err)
+	}
+	defer unix.Close(r)
+	pid, err := spawn(exe, w)
+	unix.Close(w)
+	if err != nil {
+		return startFailed(err)
+	}
+	report, err := readReport(r, c)
+	if err != nil { // hung on its way up
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
+	switch {
+	case err != nil:
+		return &Error{Status: Unavailable, Message: "the daemon takes too long to start"}
+	case report == ReadyUp:
+		return nil
+	case report == ReadyOther:
+		return awaitOther(p, c)
+	case report == "":
+		return &Error{Status: Unavailable, Message: "the daemon died while it started", Hint: "keyrack daemon run"}
+	}
+	return &Error{Status: Unavailable, Message: "the daemon can't start: " + clean(strings.TrimSuffix(report, "\n"))}
+}
+
+func startFailed(err error) error {
+	return &Error{Status: Unavailable, Message: "can't start the daemon: " + err.Error()}
+}
+
+// readReport reads what the daemon says about its start, to the first of its two
+// words or to the end.
+func readReport(r int, c *clock) (string, error) {
+	if err := unix.SetNonblock(r, true); err != nil {
+		return "", err
+	}
+	s := &socket{fd: r, clock: c}
+	var report []byte
+	buf := make([]byte, maxReport)
+	for len(report) < maxReport {
+		n, err := s.Read(buf)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		report = append(report, buf[:n]...)
+		if string(report) == ReadyUp || string(report) == ReadyOther {
+			break
+		}
+	}
+	return string(report), nil
+}
+
+// awaitOther waits until the daemon that won the race listens.
+func awaitOther(p Place, c *clock) error {
+	for {
+		fd, _, err := connect(p, c)
+		if err == nil {
+			unix.Close(fd)
+			return nil
+		}
+		var e *Error
+		if !errors.As(err, &e) || !e.absent {
+			return err
+		}
+		if c.pause() != nil {
+			return otherIsDeaf(p)
+		}
+	}
+}
+
+// otherIsDeaf is for a daemon that holds the lock but has no socket any more:
+// something removed its file.
+func otherIsDeaf(p Place) error {
+	e := &Error{Status: Unavailable, Message: "another daemon holds " + p.Lock + " but does not listen"}
+	text, err := os.ReadFile(p.Lock)
+	if pid, bad := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && bad == nil && pid > 1 {
+		e.Hint = "kill " + strconv.Itoa(pid)
+	}
+	return e
+}
+
+// spawn starts the daemon's first process, which starts the daemon proper and
+// ends, so that a program which takes this process's place has no child.
+func spawn(exe string, ready int) (int, error) {
+	null, err := retryInt(func() (int, error) { return unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(null)
+	inherit := shield()
+	defer inherit()
+	return syscall.ForkExec(exe, []string{exe, "daemon", "run"}, &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   append(cleanEnvironment(os.Environ()), ReadyVariable+"=3"),
+		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ready)},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// shield keeps the descriptors that this process inherited, such as a script's
+// own lock, from the daemon. They get their inheritance back from the function
+// that it returns, for the program that may take this process's place.
+func shield() (undo func()) {
+	entries, err := os.ReadDir(fdDir)
+	if err != nil {
+		return func() {}
+	}
+	var shielded []int
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < 3 {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.CloseOnExec(fd)
+			shielded = append(shielded, fd)
+		}
+	}
+	return func() {
+		for _, fd := range shielded {
+			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		}
+	}
+}
+
+// keepVariables and keepPrefixes are all that a daemon sees of the environment
+// of whoever happened to start it.
+var (
+	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS"}
+	keepPrefixes  = []string{"LC_", "XDG_"}
+)
+
+func cleanEnvironment(environ []string) []string {
+	var kept []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		keep := false
+		for _, k := range keepVariables {
+			keep = keep || name == k
+		}
+		for _, k := range keepPrefixes {
+			keep = keep || strings.HasPrefix(name, k)
+		}
+		if keep {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
