@@ -1,0 +1,127 @@
+// Package daemon is the session's cache of secrets: what it holds and until
+// when, and both ends of the socket over which shells and commands ask it. The
+// Agent interface has two implementations, Cache in process and Client over the
+// socket, which behave the same.
+//
+// It decides who may have what: approval, time to live and `keyrack lock` are
+// checked here on every request. It does not know where a value comes from (that
+// is package source), what a worksite's file means (package worksite), nor what a
+// shell does with an answer.
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"keyrack/daemon/wire"
+)
+
+// Agent answers for one login session. Every error is a *wire.Error. Methods may
+// be called at the same time.
+type Agent interface {
+	// Grant gives what the worksite at q.Root is allowed, and what to say about it.
+	// It has no error of its own where the worksite is at fault: then the grant's
+	// status says so, and its variables are those that could be had. The caller
+	// wipes the grant.
+	Grant(ctx context.Context, q Query) (*wire.Grant, error)
+
+	// Status tells how the worksite at root and its secrets stand, "" for the
+	// daemon alone. It asks no source for a value and extends nothing.
+	Status(ctx context.Context, root string) (*Status, error)
+
+	// Get, Set, Remove and List work on the rack, under a worksite's name; they
+	// need no approval. The caller wipes what Get returns. List with site "" lists
+	// every site; items are sorted.
+	Get(ctx context.Context, site, name string) ([]byte, error)
+	Set(ctx context.Context, site, name string, value []byte) error
+	Remove(ctx context.Context, site, name string) error
+	List(ctx context.Context, site string) ([]Item, error)
+
+	// Lock wipes every value and the rack's key; until Unlock nothing is handed
+	// out, also by a daemon started later.
+	Lock(ctx context.Context) error
+
+	// Unlock ends Lock. key is the rack's identity, nil for the lock kinds that
+	// answer by themselves; it is kept for ttl, 0 for DefaultTTL. The caller wipes
+	// its own copy.
+	Unlock(ctx context.Context, key []byte, ttl time.Duration) error
+
+	// Touch tells the shells that an approval has changed.
+	Touch(ctx context.Context) error
+}
+
+// DefaultTTL is how long a value, and the rack's key, stay where nobody says how
+// long.
+const DefaultTTL = 8 * time.Hour
+
+// Query asks for the grant of the worksite whose root directory is Root. Shell is
+// the pid of a shell that wants to hear, by SIGURG, when a value that it exports
+// for as long as it is inside ends; 0 for none.
+type Query struct {
+	Root  string
+	Shell int
+}
+
+// Item names one value in the rack.
+type Item struct {
+	Site string `json:"site"`
+	Name string `json:"name"`
+}
+
+// Status is how things stand, without a value. Rack is the kind of the rack's
+// lock, "" where there is no rack. State is "" outside every worksite; Why and
+// Hint say in words what keeps it from being StateOK, and the command that mends
+// it.
+type Status struct {
+	Daemon      DaemonStatus   `json:"daemon"`
+	Locked      bool           `json:"locked"`
+	Rack        string         `json:"rack"`
+	RackKeyLeft int64          `json:"rack_key_left"`
+	Root        string         `json:"root"`
+	Site        string         `json:"site"`
+	State       string         `json:"state"`
+	Why         string         `json:"why"`
+	Hint        string         `json:"hint"`
+	Export      string         `json:"export"`
+	Secrets     []SecretStatus `json:"secrets"`
+}
+
+// DaemonStatus describes the process that answers. Memory names the kind of
+// memory that holds values, Scope who shares it.
+type DaemonStatus struct {
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Scope   string    `json:"scope"`
+	Memory  string    `json:"memory"`
+}
+
+// SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
+// the value is held.
+type SecretStatus struct {
+	Name        string `json:"name"`
+	Env         string `json:"env"`
+	Source      string `json:"source"`
+	Held        bool   `json:"held"`
+	LeftSeconds int64  `json:"left_seconds"`
+	TTLSeconds  int64  `json:"ttl_seconds"`
+	State       string `json:"state"`
+	Why         string `json:"why"`
+}
+
+// The states of a worksite.
+const (
+	StateOK         = "ok"
+	StateNotAllowed = "not-allowed"
+	StateDenied     = "denied"
+	StateInvalid    = "invalid"
+	StateLocked     = "locked"
+	StateMissing    = "missing"
+)
+
+// The further states of a secret, besides StateLocked and StateMissing.
+const (
+	StateHeld      = "held"
+	StateAvailable = "available"
+	StateDefault   = "default"
+)
