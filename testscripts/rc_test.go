@@ -24,13 +24,13 @@ bindkey -e
 	"fish": `set -g fish_greeting
 set -g KT_N 0
 function __kt_taken --on-event fish_preexec
-    printf '\e]777;kt\a'
+    builtin printf '\e]777;kt\a'
 end
 function __kt_prompt --on-event fish_prompt
     set -g KT_N (math $KT_N + 1)
 end
 function fish_prompt
-    printf '<KT:%s:%s> ' $status $KT_N
+    builtin printf '<KT:%s:%s> ' $status $KT_N
 end
 function fish_title
 end

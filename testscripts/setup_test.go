@@ -25,6 +25,7 @@ type world struct {
 	current   *terminal
 	last      string // name of the current terminal
 	rack      bool   // the rack exists
+	impostor  *impostor
 }
 
 type worldKey struct{}
