@@ -100,9 +100,12 @@ func params(dir string, v variant, mode string) testscript.Params {
 }
 
 // condition answers [bash], [zsh], [fish] (the family), the name of a variant
-// such as [bash51], and the mode: [command] or [tree].
+// such as [bash51], the mode: [command] or [tree], and
+// [root] where the tests run as root.
 func condition(cond string, v variant, mode string) (bool, error) {
 	switch cond {
+	case "root":
+		return os.Getuid() == 0, nil
 	case "command", "tree":
 		return cond == mode, nil
 	case "bash", "zsh", "fish":
