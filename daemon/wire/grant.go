@@ -56,7 +56,7 @@ func (g *Grant) Fields() [][]byte {
 // which a daemon gives to a request that it can't read, becomes a grant without
 // variables.
 func ParseGrant(fields [][]byte) (*Grant, error) {
-	if len(fields) == 3 && string(fields[0]) != OK {
+	if len(fields) == 3 && string(fields[0]) != OK && len(fields[0]) > 0 {
 		g := &Grant{Status: string(fields[0]), Lines: []string{string(fields[1])}}
 		if len(fields[2]) > 0 {
 			g.Lines = append(g.Lines, string(fields[2]))

@@ -43,7 +43,7 @@ func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields 
 			return answer, err
 		}
 		if e.older {
-			if err := replace(p, c); err != nil {
+			if err := stop(p, c); err != nil {
 				return nil, err
 			}
 		}
@@ -53,11 +53,16 @@ func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields 
 	}
 }
 
-// replace asks an older daemon to stop and waits until nobody listens.
-func replace(p Place, c *clock) error {
+// Stop asks the daemon at p, of whatever version, to stop and waits until nobody
+// listens. It is no error when nobody does.
+func Stop(p Place, within time.Duration) error {
+	return stop(p, newClock(within, nil))
+}
+
+func stop(p Place, c *clock) error {
 	_, err := call(p, c, [][]byte{[]byte(VerbStop)})
 	var e *Error
-	if errors.As(err, &e) && !e.older && !e.absent {
+	if errors.As(err, &e) && e.Status != BadVersion && !e.absent {
 		return err
 	}
 	for {
@@ -67,7 +72,7 @@ func replace(p Place, c *clock) error {
 		}
 		unix.Close(fd)
 		if c.pause() != nil {
-			return &Error{Status: BadVersion, Message: "an older daemon does not stop", Hint: "keyrack daemon stop"}
+			return &Error{Status: Unavailable, Message: "the daemon does not stop"}
 		}
 	}
 }
@@ -174,7 +179,7 @@ func spawn(exe string, ready int) (int, error) {
 	defer inherit()
 	return syscall.ForkExec(exe, []string{exe, "daemon", "run"}, &syscall.ProcAttr{
 		Dir:   "/",
-		Env:   append(cleanEnvironment(os.Environ()), ReadyVariable+"=3"),
+		Env:   append(CleanEnvironment(os.Environ()), ReadyVariable+"=3"),
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ready)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -214,7 +219,8 @@ var (
 	keepPrefixes  = []string{"LC_", "XDG_"}
 )
 
-func cleanEnvironment(environ []string) []string {
+// CleanEnvironment is the part of environ that a daemon gets.
+func CleanEnvironment(environ []string) []string {
 	var kept []string
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
