@@ -77,10 +77,73 @@ func stop(p Place, c *clock) error {
 	}
 }
 
+// start has one client of many that come at once spawn the daemon; the others wait
+// for it, and one of them takes over where it fails.
 func start(p Place, exe string, c *clock) error {
 	if !strings.HasPrefix(exe, "/") {
 		return &Error{Status: Unavailable, Message: "can't start the daemon: its program has no absolute path"}
 	}
+	if err := p.Make(); err != nil {
+		return err
+	}
+	for {
+		release, err := p.tryStarting()
+		if err != nil {
+			return startFailed(err)
+		}
+		if up, err := p.listening(c); up || err != nil {
+			if release != nil {
+				release()
+			}
+			return err
+		}
+		if release != nil {
+			defer release()
+			return launch(p, exe, c)
+		}
+		if c.pause() != nil {
+			return &Error{Status: Unavailable, Message: "the daemon takes too long to start"}
+		}
+	}
+}
+
+// tryStarting takes the lock of the client that starts the daemon. release is nil
+// where another client has it.
+func (p Place) tryStarting() (release func(), err error) {
+	fd, err := retryInt(func() (int, error) {
+		return unix.Open(p.Lock+".start", unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = retry(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if err == nil {
+		return func() { unix.Close(fd) }, nil
+	}
+	unix.Close(fd)
+	if err == unix.EWOULDBLOCK {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// listening says whether a daemon takes connections. An error is one that no
+// start could mend.
+func (p Place) listening(c *clock) (bool, error) {
+	fd, _, err := connect(p, c)
+	if err == nil {
+		unix.Close(fd)
+		return true, nil
+	}
+	var e *Error
+	if errors.As(err, &e) && e.absent {
+		return false, nil
+	}
+	return false, err
+}
+
+// launch spawns the daemon and waits for what it says.
+func launch(p Place, exe string, c *clock) error {
 	r, w, err := newPipe()
 	if err != nil {
 		return startFailed(err)
@@ -138,16 +201,10 @@ func readReport(r int, c *clock) (string, error) {
 	return string(report), nil
 }
 
-// awaitOther waits until the daemon that won the race listens.
+// awaitOther waits until the daemon that holds the lock already listens.
 func awaitOther(p Place, c *clock) error {
 	for {
-		fd, _, err := connect(p, c)
-		if err == nil {
-			unix.Close(fd)
-			return nil
-		}
-		var e *Error
-		if !errors.As(err, &e) || !e.absent {
+		if up, err := p.listening(c); up || err != nil {
 			return err
 		}
 		if c.pause() != nil {
