@@ -2,6 +2,7 @@ package testscripts
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -138,12 +139,20 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
+	env := environment(ts)
+	var out, errs strings.Builder
 	ok := eventually(patience, func() bool {
-		_ = ts.Exec(args[1], args[2:]...)
-		return pattern.MatchString(ts.ReadFile("stdout")+ts.ReadFile("stderr")) != neg
+		out.Reset()
+		errs.Reset()
+		cmd := exec.Command(worldOf(ts).program(args[1]), args[2:]...)
+		cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, ts.MkAbs("."), &out, &errs
+		_ = cmd.Run()
+		return pattern.MatchString(out.String()+errs.String()) != neg
 	})
+	_, _ = ts.Stdout().Write([]byte(mask(out.String())))
+	_, _ = ts.Stderr().Write([]byte(mask(errs.String())))
 	if !ok {
-		ts.Fatalf("waited %v for %s, %v: %s", patience, args[0], !neg, mask(ts.ReadFile("stdout")+ts.ReadFile("stderr")))
+		ts.Fatalf("waited %v for %s, %v", patience, args[0], !neg)
 	}
 }
 

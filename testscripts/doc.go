@@ -78,5 +78,5 @@
 //	[!] processes REGEXP              wait until a process of this script matches (none does)
 //	keyring [-locked] | keyring stop  a real gnome-keyring on a private D-Bus
 //	traced FILE FROM TO               stdout: clone=N execve=N and the files opened, in what `shell
-//	                                  -trace FILE` wrote between the last line with FROM and the first with TO
+//	                                  -trace FILE` wrote between the first line with FROM and the first with TO
 package testscripts

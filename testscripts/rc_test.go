@@ -59,5 +59,11 @@ func (w *world) writeRC(before, after string, hook bool) error {
 		text += v.hookLine()
 	}
 	file := filepath.Join(w.work, "home", rcFile[v.family])
+	if v.family == "bash" { // what tmux starts is a login shell
+		login := filepath.Join(w.work, "home/.bash_profile")
+		if err := os.WriteFile(login, []byte(". ~/.bashrc\n"), 0o600); err != nil {
+			return err
+		}
+	}
 	return os.WriteFile(file, []byte(text+after+"\n"), 0o600)
 }

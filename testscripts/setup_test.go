@@ -61,7 +61,7 @@ func setup(env *testscript.Env, v variant, mode string) error {
 		"XDG_CONFIG_HOME": home + "/.config", "XDG_DATA_HOME": home + "/.local/share",
 		"XDG_STATE_HOME": home + "/.local/state", "XDG_CACHE_HOME": home + "/.cache",
 		"O": w.work + "/O", "KT_SECRETS": w.secrets(), "LC_ALL": "C.UTF-8", "TERM": "xterm-256color",
-		"SHELL": v.path(), "SHELLS": shellsDir(), "FAMILY": v.family, "HISTFILE": "",
+		"SHELL": v.path(), "SHELLS": shellsDir(), "FAMILY": v.family, "USER": "tester", "LOGNAME": "tester",
 		"GOCOVERDIR": os.Getenv("GOCOVERDIR"),
 	} {
 		if value != "" {

@@ -2,6 +2,7 @@ package testscripts
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -86,13 +87,7 @@ func (w *world) open(ts *testscript.TestScript, name string, argv []string) {
 			ts.Fatalf("terminal %s showed a secret value: %s", name, found)
 		}
 	}
-	program := argv[0]
-	if !strings.Contains(program, "/") {
-		if own := filepath.Join(w.work, "bin", program); exec.Command("test", "-x", own).Run() == nil {
-			program = own
-		}
-	}
-	cmd := exec.Command(program, argv[1:]...)
+	cmd := exec.Command(w.program(argv[0]), argv[1:]...)
 	cmd.Args[0] = argv[0]
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(environment(ts), "PWD="+cmd.Dir)
@@ -100,6 +95,15 @@ func (w *world) open(ts *testscript.TestScript, name string, argv []string) {
 	ts.Check(err)
 	w.terminals[name] = term
 	w.current, w.last = term, name
+}
+
+// program finds a program as the script's PATH does: its own first.
+func (w *world) program(name string) string {
+	own := filepath.Join(w.work, "bin", name)
+	if info, err := os.Stat(own); err == nil && !info.IsDir() && !strings.Contains(name, "/") {
+		return own
+	}
+	return name
 }
 
 // cmdUse makes another terminal the current one: use NAME
@@ -194,7 +198,7 @@ func cmdExpect(ts *testscript.TestScript, neg bool, args []string) {
 func cmdPrompt(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	term := w.terminal(ts)
-	shown, err := term.nextPrompt(term.sent, true)
+	shown, err := term.nextPrompt(term.sent, false)
 	w.show(ts, shown)
 	ts.Check(err)
 }

@@ -145,12 +145,12 @@ func (t *terminal) line(text, family string) (string, error) {
 	if err := t.send(text + "\r"); err != nil {
 		return "", err
 	}
+	if strings.TrimSpace(text) == "" { // nothing is run: not every line editor marks that
+		return t.nextPrompt(t.sent, true)
+	}
 	taken := takenLine
 	if family == "fish" {
 		taken = takenLineFish
-		if strings.TrimSpace(text) == "" {
-			return t.nextPrompt(t.sent, true)
-		}
 	}
 	var from int
 	err := t.wait("the shell to take the line", func(raw string) bool {

@@ -15,24 +15,25 @@ var (
 )
 
 // cmdTraced counts what a shell opened with `shell -trace FILE` did between two
-// of its visits to directories, after it has been closed:
+// of its visits to directories, after it has been closed; threads do not count:
 //
 //	traced FILE FROM TO    # stdout: clone=0 execve=0, and opened PATH for each file opened
 //
-// FROM and TO are parts of paths: use `type cd $WORK/mark1` and the like.
+// It counts from the first line with FROM to the first with TO. Both are parts of
+// paths that nothing else uses: `type 'cd $WORK/mark1'` and the like.
 func cmdTraced(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 {
 		ts.Fatalf("usage: traced FILE FROM TO")
 	}
 	lines := strings.Split(ts.ReadFile(args[0]), "\n")
-	from, to := lastWith(lines, args[1]), firstWith(lines, args[2])
+	from, to := firstWith(lines, args[1]), firstWith(lines, args[2])
 	if from < 0 || to < from {
 		ts.Fatalf("traced: no lines from %s (%d) to %s (%d)", args[1], from, args[2], to)
 	}
 	clones, execs := 0, 0
 	var opened strings.Builder
 	for _, line := range lines[from+1 : to] {
-		if tracedClone.MatchString(line) {
+		if tracedClone.MatchString(line) && !strings.Contains(line, "CLONE_THREAD") {
 			clones++
 		}
 		if tracedExec.MatchString(line) {
@@ -48,15 +49,6 @@ func cmdTraced(ts *testscript.TestScript, neg bool, args []string) {
 func firstWith(lines []string, part string) int {
 	for i, line := range lines {
 		if strings.Contains(line, part) {
-			return i
-		}
-	}
-	return -1
-}
-
-func lastWith(lines []string, part string) int {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if strings.Contains(lines[i], part) {
 			return i
 		}
 	}
