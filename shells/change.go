@@ -1,0 +1,78 @@
+package shells
+
+import "strings"
+
+// Change is what one answer of the daemon does to a shell.
+type Change struct {
+	Put []Var    // exported, in this order
+	Say []string // lines for people, without "keyrack: "
+
+	Status     string
+	Generation string
+	Mode       string // "command", "tree" or ""
+	Summary    string // said when the worksite is entered; "" says nothing
+}
+
+// Var is one variable that a shell exports.
+type Var struct {
+	Name  string // holds ValidName
+	Value []byte
+}
+
+// Render is the change as calls of the three functions that every hook script
+// defines. A variable whose name is not a ValidName is left out: a name is
+// never quoted, so it must not be able to be code.
+func (s Shell) Render(c Change) []byte {
+	size := 256
+	for _, v := range c.Put {
+		size += len(v.Name) + len(v.Value) + len(v.Value)/8 + 24
+	}
+	code := make([]byte, 0, size)
+	for _, v := range c.Put {
+		if ValidName(v.Name) {
+			code = append(code, "__keyrack_put "+v.Name+" "...)
+			code = append(s.appendQuoted(code, v.Value), '\n')
+		}
+	}
+	for _, line := range c.Say {
+		code = s.appendCall(code, "__keyrack_say", line)
+	}
+	return s.appendCall(code, "__keyrack_end", c.Status, c.Generation, c.Mode, c.Summary)
+}
+
+func (s Shell) appendCall(code []byte, function string, args ...string) []byte {
+	code = append(code, function...)
+	for _, arg := range args {
+		code = s.appendQuoted(append(code, ' '), []byte(arg))
+	}
+	return append(code, '\n')
+}
+
+// refusedNames change how programs load, how a shell behaves, or which program
+// runs; refusedPrefixes likewise. Each name stands between two blanks.
+const refusedNames = " _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4" +
+	" SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY FUNCNEST" +
+	" UID EUID PPID path fpath cdpath prompt status argv pipestatus version" +
+	" GCONV_PATH LOCPATH NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR" +
+	" NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT" +
+	" JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF" +
+	" EDITOR VISUAL PAGER BROWSER "
+
+var refusedPrefixes = []string{"LD_", "DYLD_", "KEYRACK_", "__keyrack", "BASH", "ZSH_", "fish_", "__fish", "XDG_", "COMP_"}
+
+// ValidName reports whether a variable of that name may be exported. The hook
+// scripts refuse the same names once more.
+func ValidName(name string) bool {
+	for i, c := range []byte(name) {
+		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	for _, prefix := range refusedPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return false
+		}
+	}
+	return name != "" && !strings.Contains(refusedNames, " "+name+" ")
+}
