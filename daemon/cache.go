@@ -1,0 +1,327 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keyrack/daemon/source"
+	"keyrack/daemon/wire"
+	"keyrack/worksite"
+)
+
+// Cache is the Agent that holds the values. It does no I/O while it holds its
+// lock, so a slow source delays only those who need it.
+type Cache struct {
+	place    wire.Place
+	rack     source.Rack
+	rackFile string
+	ask      func(context.Context) ([]byte, error)
+	store    worksite.Store
+	config   *config
+	now      func() time.Duration
+	started  time.Time
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+
+	publishing sync.Mutex // one writer of the generation file, so that the last word wins
+
+	mu       sync.Mutex
+	epoch    uint64 // grows whenever an answer in preparation may have become wrong
+	word     string // the generation that clients see
+	locked   bool
+	key      []byte // the rack's identity while it is unlocked, nil otherwise
+	keyUntil time.Duration
+	grants   map[string]*grant // by the worksite's root
+	shells   map[int]shell
+	timer    *time.Timer // due at the nearest deadline, stopped when there is none
+	emptied  func()
+}
+
+// grant is what is held for one approved state of one worksite.
+type grant struct {
+	digest worksite.Digest
+	site   *worksite.Site
+	values map[string]held // by the secret's name
+	flight *flight
+
+	// absent says which names the rack did not have, and why, when its file was as
+	// stamp says: they need no new look until it is another one.
+	absent map[string]error
+	stamp  stamp
+}
+
+// held is one value and the moment that ends it.
+type held struct {
+	value []byte
+	until time.Duration
+}
+
+// NewCache makes a cache that holds nothing. It is locked if the last one was. Of
+// o it leaves Log and Unused alone.
+func NewCache(o Options) (*Cache, error) {
+	if err := o.Place.Make(); err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		place: o.Place, rack: source.Rack{Dir: o.DataDir}, rackFile: o.DataDir + "/rack.age", ask: o.Key, store: worksite.Store{Dir: o.DataDir + "/approvals"},
+		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(),
+		grants: map[string]*grant{}, shells: map[int]shell{},
+	}
+	if c.now == nil {
+		c.now = bootTime
+	}
+	c.locked = c.marked()
+	c.life, c.end = context.WithCancel(context.Background())
+	c.timer = time.AfterFunc(time.Hour, c.sweep)
+	c.timer.Stop()
+	c.mu.Lock()
+	c.word = newWord()
+	c.mu.Unlock()
+	return c, c.publish()
+}
+
+// Close wipes everything. Shells that hold values for as long as they are inside
+// a worksite are told.
+func (c *Cache) Close() error {
+	c.end()
+	c.mu.Lock()
+	c.epoch++
+	c.wipeLocked()
+	c.timer.Stop()
+	shells := c.shellsLocked("")
+	c.mu.Unlock()
+	err := os.Remove(c.place.Generation)
+	urgeAll(shells)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// onEmpty has f called, without a lock, whenever a deadline leaves nothing held.
+func (c *Cache) onEmpty(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.emptied = f
+}
+
+func (c *Cache) empty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.emptyLocked()
+}
+
+func (c *Cache) emptyLocked() bool {
+	if c.key != nil {
+		return false
+	}
+	for _, g := range c.grants {
+		if len(g.values) > 0 || g.flight != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// marked says whether the marker of `keyrack lock` exists. One that can't be
+// looked at counts.
+func (c *Cache) marked() bool {
+	_, err := os.Lstat(c.place.Locked)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Lock is Agent. It wipes first and reports afterwards what went wrong.
+func (c *Cache) Lock(context.Context) error {
+	c.mu.Lock()
+	c.locked = true
+	c.wipeLocked()
+	shells := c.changeLocked()
+	c.mu.Unlock()
+	file, err := os.OpenFile(c.place.Locked, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if told := c.tell(shells); err == nil {
+		err = told
+	}
+	if err != nil {
+		return failed("locked, but not for a daemon started later: " + err.Error())
+	}
+	return nil
+}
+
+// Unlock is Agent.
+func (c *Cache) Unlock(_ context.Context, key []byte, ttl time.Duration) error {
+	ttl, err := c.unlockTTL(ttl)
+	if err != nil {
+		return err
+	}
+	if err := c.checkKey(key); err != nil {
+		return err
+	}
+	if err := os.Remove(c.place.Locked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed("unlocking: " + err.Error())
+	}
+	c.mu.Lock()
+	c.locked = false
+	clear(c.key)
+	c.key, c.keyUntil = nil, 0
+	if key != nil {
+		c.key = append(make([]byte, 0, len(key)), key...)
+		c.keyUntil = c.now() + ttl
+	}
+	shells := c.changeLocked()
+	c.scheduleLocked()
+	c.mu.Unlock()
+	return c.told(shells)
+}
+
+func errNegativeTTL() error {
+	return &wire.Error{Status: wire.Invalid, Message: "a ttl is longer than 0"}
+}
+
+// unlockTTL is how long the rack's key stays. What nobody chose follows the
+// user's limit; what somebody chose over it is an error.
+func (c *Cache) unlockTTL(ttl time.Duration) (time.Duration, error) {
+	limits, err := c.config.read()
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case ttl < 0:
+		return 0, errNegativeTTL()
+	case ttl == 0:
+		return min(DefaultTTL, limits.maxTTL), nil
+	case ttl > limits.maxTTL:
+		return 0, &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("a ttl of %s is over max_ttl, %s", span(ttl), span(limits.maxTTL))}
+	}
+	return ttl, nil
+}
+
+// Touch is Agent.
+func (c *Cache) Touch(context.Context) error {
+	c.mu.Lock()
+	shells := c.changeLocked()
+	c.mu.Unlock()
+	return c.told(shells)
+}
+
+// wipeLocked zeroes every value and the rack's key.
+func (c *Cache) wipeLocked() {
+	clear(c.key)
+	c.key, c.keyUntil = nil, 0
+	for root, g := range c.grants {
+		g.wipe()
+		delete(c.grants, root)
+	}
+	c.scheduleLocked()
+}
+
+func (g *grant) wipe() {
+	for name, h := range g.values {
+		clear(h.value)
+		delete(g.values, name)
+	}
+}
+
+// forget drops the values of one name of one site, wherever it is held.
+func (c *Cache) forget(site, name string) error {
+	c.mu.Lock()
+	for _, g := range c.grants {
+		if g.site.Name == site {
+			clear(g.values[name].value)
+			delete(g.values, name)
+			delete(g.absent, name)
+		}
+	}
+	shells := c.changeLocked()
+	c.scheduleLocked()
+	c.mu.Unlock()
+	return c.told(shells)
+}
+
+// scheduleLocked sets the one timer to the nearest deadline.
+func (c *Cache) scheduleLocked() {
+	next, any := c.keyUntil, c.key != nil
+	for _, g := range c.grants {
+		for _, h := range g.values {
+			if !any || h.until < next {
+				next, any = h.until, true
+			}
+		}
+	}
+	if !any {
+		c.timer.Stop()
+		return
+	}
+	// The timer's clock and the deadline's may differ: never spin on the rest.
+	c.timer.Reset(max(next-c.now(), time.Millisecond))
+}
+
+// sweep wipes what has ended.
+func (c *Cache) sweep() {
+	c.mu.Lock()
+	now := c.now()
+	if c.key != nil && c.keyUntil <= now {
+		clear(c.key)
+		c.key, c.keyUntil = nil, 0
+	}
+	var shells []shell
+	for root, g := range c.grants {
+		ended := false
+		for name, h := range g.values {
+			if h.until <= now {
+				clear(h.value)
+				delete(g.values, name)
+				ended = true
+			}
+		}
+		if ended {
+			shells = append(shells, c.shellsLocked(root)...)
+		}
+		if len(g.values) == 0 && g.flight == nil {
+			delete(c.grants, root)
+		}
+	}
+	if len(shells) > 0 {
+		c.epoch++
+		c.word = newWord()
+	}
+	c.scheduleLocked()
+	emptied := c.emptied
+	if !c.emptyLocked() {
+		emptied = nil
+	}
+	c.mu.Unlock()
+	if len(shells) > 0 {
+		c.tell(shells) // there is nobody to hear of an error; without the file shells drop all
+	}
+	if emptied != nil {
+		emptied()
+	}
+}
+
+// keyNow returns a copy of the rack's key, nil where it is not held or has ended.
+func (c *Cache) keyNow() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.key == nil || c.keyUntil <= c.now() {
+		return nil
+	}
+	return append([]byte(nil), c.key...)
+}
+
+// isLocked says whether `keyrack lock` is in force.
+func (c *Cache) isLocked() bool {
+	marked := c.marked()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.locked || marked
+}

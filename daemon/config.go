@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
+
+	"keyrack/daemon/wire"
+)
+
+// limits are what the person's own config says.
+type limits struct {
+	maxTTL time.Duration // the longest ttl that anything may ask for
+	quiet  bool          // no line on entering a worksite
+}
+
+const (
+	defaultMaxTTL = 24 * time.Hour
+	maxConfig     = 64 << 10
+)
+
+// config is the person's config file, read again whenever it changes. One that
+// can't be used is an error for whoever needs it, never skipped.
+type config struct {
+	path string
+
+	mu   sync.Mutex
+	seen stamp
+	got  limits
+	err  error
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	dev, ino, size int64
+	mtime, ctime   unix.Timespec
+	exists         bool
+}
+
+func stampOf(st unix.Stat_t) stamp {
+	return stamp{int64(st.Dev), int64(st.Ino), st.Size, mtime(st), ctime(st), true}
+}
+
+// read returns the limits in force now.
+func (c *config) read() (limits, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var st unix.Stat_t
+	err := unix.Stat(c.path, &st)
+	switch {
+	case c.path == "", errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return limits{maxTTL: defaultMaxTTL}, nil
+	case err != nil:
+		return limits{}, c.bad("%v", err)
+	}
+	if now := stampOf(st); now != c.seen {
+		c.got, c.err = c.load()
+		c.seen = now
+	}
+	return c.got, c.err
+}
+
+// load reads the file whole. The stamp was taken before: a change in between is
+// seen at the next read.
+func (c *config) load() (limits, error) {
+	file, err := os.OpenFile(c.path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return limits{}, c.bad("%v", errors.Unwrap(err))
+	}
+	defer file.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return limits{}, c.bad("%v", err)
+	}
+	switch {
+	case uint32(st.Mode)&unix.S_IFMT != unix.S_IFREG:
+		return limits{}, c.bad("not a regular file")
+	case st.Mode&0o022 != 0:
+		return limits{}, c.bad("others may write it (mode %03o)", st.Mode&0o777)
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return limits{}, c.bad("belongs to another user")
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err != nil {
+		return limits{}, c.bad("%v", err)
+	}
+	if len(text) > maxConfig {
+		return limits{}, c.bad("over %d KiB", maxConfig>>10)
+	}
+	return c.parse(string(text))
+}
+
+// parse decodes the file strictly. Its keys are all at the top level.
+func (c *config) parse(text string) (limits, error) {
+	got := limits{maxTTL: defaultMaxTTL}
+	var keys map[string]any
+	meta, err := toml.Decode(text, &keys)
+	if parse, ok := errors.AsType[toml.ParseError](err); ok {
+		return limits{}, c.bad("%d: %s", parse.Position.Line, parse.Message)
+	}
+	if err != nil {
+		return limits{}, c.bad("not TOML")
+	}
+	for _, key := range meta.Keys() {
+		if err := c.take(&got, text, key, keys[key[0]]); err != nil {
+			return limits{}, err
+		}
+	}
+	return got, nil
+}
+
+// take checks one key and its value.
+func (c *config) take(got *limits, text string, key toml.Key, value any) error {
+	line := lineOf(text, key[0])
+	switch key.String() {
+	case "max_ttl":
+		word, ok := value.(string)
+		ttl, err := time.ParseDuration(word)
+		if !ok || err != nil || ttl <= 0 {
+			return c.bad(`%d: max_ttl is a duration such as "24h"`, line)
+		}
+		got.maxTTL = ttl
+	case "quiet":
+		quiet, ok := value.(bool)
+		if !ok {
+			return c.bad("%d: quiet is true or false", line)
+		}
+		got.quiet = quiet
+	case "idle":
+		return c.bad("%d: idle is not built yet: remove it", line)
+	default:
+		return c.bad("%d: unknown key %q: there are max_ttl and quiet", line, key[0])
+	}
+	return nil
+}
+
+// lineOf finds the line, from 1, on which a top-level key stands.
+func lineOf(text, key string) int {
+	lines := strings.Split(text, "\n")
+	return 1 + max(0, slices.IndexFunc(lines, func(line string) bool {
+		return strings.HasPrefix(strings.TrimLeft(line, " \t\"'["), key)
+	}))
+}
+
+func (c *config) bad(format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	sep := ": "
+	if text[0] >= '0' && text[0] <= '9' {
+		sep = ":"
+	}
+	return &wire.Error{Status: wire.Invalid, Message: c.path + sep + text}
+}
+
+// span writes a duration for people: its two largest units, rounded up so that a
+// value just fetched for 8h has 8h.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		d = 0
+	case d >= time.Hour:
+		d = (d + time.Minute - 1).Truncate(time.Minute)
+	default:
+		d = (d + time.Second - 1).Truncate(time.Second)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,171 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"keyrack/daemon/wire"
+)
+
+// ticket is what an answer rests on: nothing changed since epoch, and none of its
+// values has ended.
+type ticket struct {
+	epoch uint64
+	until time.Duration // of the value that ends first; 0 for none
+}
+
+// valid says whether an answer may still be given.
+func (c *Cache) valid(t ticket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.epoch == c.epoch && (t.until == 0 || c.now() < t.until)
+}
+
+// changedTooFast is said where every try to answer was overtaken by a change.
+const changedTooFast = "the secrets change faster than they can be given: try again"
+
+// Grant is Agent.
+func (c *Cache) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
+	for range 3 {
+		g, t := c.prepare(ctx, q)
+		if c.valid(t) {
+			return g, nil
+		}
+		g.Wipe()
+	}
+	return nil, failed(changedTooFast)
+}
+
+// prepare makes the answer to q. It stands only as long as the ticket is valid.
+func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
+	c.mu.Lock()
+	t := ticket{epoch: c.epoch}
+	a := &answer{Grant: wire.Grant{Status: wire.OK, Generation: c.word}}
+	c.mu.Unlock()
+	p, err := c.plan(q.Root)
+	if p != nil {
+		a.Mode = p.site.Export
+	}
+	if err != nil {
+		a.refuse(err)
+		return &a.Grant, t
+	}
+	c.listen(q, a.Mode)
+	problems, err := c.fetch(ctx, p)
+	if err != nil {
+		a.refuse(ofSite(p.site.Name, err))
+	}
+	t.until = c.collect(p, a, problems)
+	if a.Status == wire.OK && !p.limits.quiet {
+		a.Summary = summary(p.site.Name, len(a.Vars), t.until-c.now())
+	}
+	return &a.Grant, t
+}
+
+// answer is a grant while it is put together.
+type answer struct{ wire.Grant }
+
+// refuse takes err for the answer's status, unless it has one, and says it.
+func (a *answer) refuse(err error) {
+	e := asError(err)
+	if a.Status == wire.OK {
+		a.Status = e.Status
+	}
+	for _, line := range []string{e.Message, e.Hint} {
+		if line != "" && !slices.Contains(a.Lines, line) {
+			a.Lines = append(a.Lines, line)
+		}
+	}
+}
+
+// collect copies the values that are held into the answer, and what stands for
+// those that are not: a default, nothing, or the reason. It returns the moment
+// when the first value ends.
+func (c *Cache) collect(p *plan, a *answer, problems map[string]error) (until time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	g := c.grants[p.root]
+	for _, s := range p.site.Secrets {
+		h, ok := g.get(p, s.Name, now)
+		switch {
+		case ok:
+			a.Vars = append(a.Vars, wire.Var{Name: s.Variable(), Value: slices.Clone(h.value)})
+			if until == 0 || h.until < until {
+				until = h.until
+			}
+		case problems[s.Name] != nil:
+			absent(a, p, s, problems[s.Name])
+		case a.Status == wire.OK: // it ended between fetch and now
+			a.refuse(failed(changedTooFast))
+		}
+	}
+	return until
+}
+
+// get is the value of name if g holds it for the state of the worksite that p
+// stands for, and it has not ended.
+func (g *grant) get(p *plan, name string, now time.Duration) (held, bool) {
+	if g == nil || g.digest != p.digest {
+		return held{}, false
+	}
+	h, ok := g.values[name]
+	return h, ok && now < h.until
+}
+
+// listen notes which shell wants to hear of changes: one that exports for as long
+// as it is inside.
+func (c *Cache) listen(q Query, mode string) {
+	if q.Shell <= 0 {
+		return
+	}
+	if mode == wire.ModeTree {
+		c.register(q.Shell, q.Root)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.shells, q.Shell)
+}
+
+// ofSite names the worksite in an error that is about nothing smaller.
+func ofSite(site string, err error) error {
+	e := *asError(err)
+	e.Message = site + ": " + e.Message
+	return &e
+}
+
+// summary is the one line for entering a worksite.
+func summary(site string, n int, left time.Duration) string {
+	switch {
+	case n == 0:
+		return site + ": no secrets"
+	case left <= 0: // defaults alone
+		return fmt.Sprintf("%s: %s", site, count(n))
+	}
+	return fmt.Sprintf("%s: %s for %s", site, count(n), span(left))
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 secret"
+	}
+	return fmt.Sprintf("%d secrets", n)
+}
+
+// urgeAll sends SIGURG to shells and returns those that are gone.
+func urgeAll(shells []shell) (gone []shell) {
+	for _, s := range shells {
+		if s.pid == os.Getpid() { // a cache in the shell's own process needs no signal
+			continue
+		}
+		if err := urge(s.pid, s.start); err != nil && !errors.Is(err, os.ErrPermission) {
+			gone = append(gone, s)
+		}
+	}
+	return gone
+}

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"keyrack/daemon/wire"
+)
+
+func failed(message string) *wire.Error {
+	return &wire.Error{Status: wire.Failed, Message: message}
+}
+
+// asError makes any error one for the wire.
+func asError(err error) *wire.Error {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return failed(err.Error())
+}
+
+// verb is one row of what the daemon answers. args is the number of arguments.
+type verb struct {
+	args   int
+	answer func(s *server, ctx context.Context, args [][]byte) ([][]byte, error)
+}
+
+// verbs are all but hook and grant, whose answers have another form, and stop and
+// ping, which every version answers.
+var verbs = map[string]verb{
+	wire.VerbStatus: {1, (*server).status},
+	wire.VerbGet:    {2, (*server).get},
+	wire.VerbSet:    {3, (*server).set},
+	wire.VerbRemove: {2, (*server).remove},
+	wire.VerbList:   {1, (*server).list},
+	wire.VerbLock:   {0, (*server).lock},
+	wire.VerbUnlock: {2, (*server).unlock},
+	wire.VerbTouch:  {0, (*server).touch},
+}
+
+// answer answers one request, from the protocol version on.
+func (s *server) answer(ctx context.Context, conn *net.UnixConn, pid int, request [][]byte) {
+	if len(request) < 2 {
+		s.write(conn, failed("malformed request").Fields())
+		return
+	}
+	version, name, args := string(request[0]), string(request[1]), request[2:]
+	switch {
+	case name == wire.VerbPing:
+		s.write(conn, fields(wire.OK, strconv.Itoa(os.Getpid()), Version))
+	case name == wire.VerbStop:
+		s.write(conn, fields(wire.OK))
+		s.stop()
+	case version != wire.Version:
+		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
+	case name == wire.VerbHook && len(args) == 2:
+		s.grant(ctx, conn, query(args, pid))
+	case name == wire.VerbGrant && len(args) == 1:
+		s.grant(ctx, conn, Query{Root: string(args[0])})
+	default:
+		s.plain(ctx, conn, name, args)
+	}
+}
+
+// plain answers the verbs of the table.
+func (s *server) plain(ctx context.Context, conn *net.UnixConn, name string, args [][]byte) {
+	row, known := verbs[name]
+	if !known || len(args) != row.args {
+		s.write(conn, failed("malformed request").Fields())
+		return
+	}
+	answer, err := row.answer(s, ctx, args)
+	if err != nil {
+		s.write(conn, asError(err).Fields())
+		return
+	}
+	s.write(conn, append(fields(wire.OK), answer...))
+	wire.Wipe(answer)
+}
+
+// query is what hook asks. The shell is the peer where it names no other.
+func query(args [][]byte, peer int) Query {
+	q := Query{Root: string(args[0]), Shell: peer}
+	if len(args[1]) > 0 {
+		q.Shell, _ = strconv.Atoi(string(args[1])) // a bad pid is no shell
+	}
+	return q
+}
+
+// grant answers hook and grant. What stands in the frame is checked once more
+// after it is encoded: time passes between, and a stopped process sees none of it.
+func (s *server) grant(ctx context.Context, conn *net.UnixConn, q Query) {
+	for range 3 {
+		grant, ticket := s.cache.prepare(ctx, q)
+		frame, err := encode(grant.Fields())
+		grant.Wipe()
+		if err != nil {
+			s.write(conn, (&wire.Grant{Status: wire.Invalid, Lines: []string{asError(err).Message}}).Fields())
+			return
+		}
+		if s.cache.valid(ticket) {
+			s.send(conn, frame)
+			return
+		}
+		clear(frame)
+	}
+	s.write(conn, (&wire.Grant{Status: wire.Failed, Lines: []string{changedTooFast}}).Fields())
+}
+
+func (s *server) status(ctx context.Context, args [][]byte) ([][]byte, error) {
+	status, err := s.cache.Status(ctx, string(args[0]))
+	return asJSON(status, err)
+}
+
+func (s *server) list(ctx context.Context, args [][]byte) ([][]byte, error) {
+	items, err := s.cache.List(ctx, string(args[0]))
+	return asJSON(items, err)
+}
+
+// asJSON makes one field of what holds no value.
+func asJSON(v any, err error) ([][]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(v)
+	return [][]byte{text}, err
+}
+
+func (s *server) get(ctx context.Context, args [][]byte) ([][]byte, error) {
+	value, err := s.cache.Get(ctx, string(args[0]), string(args[1]))
+	return [][]byte{value}, err
+}
+
+func (s *server) set(ctx context.Context, args [][]byte) ([][]byte, error) {
+	return nil, s.cache.Set(ctx, string(args[0]), string(args[1]), args[2])
+}
+
+func (s *server) remove(ctx context.Context, args [][]byte) ([][]byte, error) {
+	return nil, s.cache.Remove(ctx, string(args[0]), string(args[1]))
+}
+
+func (s *server) lock(ctx context.Context, _ [][]byte) ([][]byte, error) {
+	return nil, s.cache.Lock(ctx)
+}
+
+func (s *server) unlock(ctx context.Context, args [][]byte) ([][]byte, error) {
+	seconds, err := strconv.ParseInt(string(args[1]), 10, 32)
+	if err != nil || seconds < 0 {
+		return nil, failed("malformed request")
+	}
+	var key []byte
+	if len(args[0]) > 0 {
+		key = args[0]
+	}
+	return nil, s.cache.Unlock(ctx, key, time.Duration(seconds)*time.Second)
+}
+
+func (s *server) touch(ctx context.Context, _ [][]byte) ([][]byte, error) {
+	return nil, s.cache.Touch(ctx)
+}
+
+func fields(texts ...string) [][]byte {
+	out := make([][]byte, len(texts))
+	for i, t := range texts {
+		out[i] = []byte(t)
+	}
+	return out
+}

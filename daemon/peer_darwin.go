@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenSocket is a socket that bind names under this process's umask, 077.
+func listenSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	unix.CloseOnExec(fd)
+	return fd, nil
+}
+
+// sessionOf is "": macOS has no audit session id that keyrack uses.
+func sessionOf(*net.UnixConn, int) (string, error) { return "", nil }
+
+// processStart tells when process pid started and whose it is. A recycled pid has
+// another start.
+func processStart(pid int) (start string, uid int, err error) {
+	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil {
+		return "", 0, err
+	}
+	if int(info.Proc.P_pid) != pid {
+		return "", 0, unix.ESRCH
+	}
+	at := info.Proc.P_starttime
+	return strconv.FormatInt(at.Sec, 10) + "." + strconv.Itoa(int(at.Usec)), int(info.Eproc.Ucred.Uid), nil
+}
+
+// urge sends SIGURG to process pid if it is still the one that started at start;
+// a pid recycled between the look and the signal gets one that it ignores.
+func urge(pid int, start string) error {
+	now, _, err := processStart(pid)
+	if err != nil {
+		return err
+	}
+	if now != start {
+		return unix.ESRCH
+	}
+	return unix.Kill(pid, unix.SIGURG)
+}
+
+// bootTime is the time since boot, sleep included.
+func bootTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("no CLOCK_MONOTONIC: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
+func mtime(st unix.Stat_t) unix.Timespec { return st.Mtim }
+func ctime(st unix.Stat_t) unix.Timespec { return st.Ctim }

@@ -1,0 +1,245 @@
+package daemon
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"keyrack/daemon/wire"
+)
+
+// Bounds of the server. A client that has not sent its whole request is the first
+// to go when too many come, the oldest first.
+const (
+	requestTime = 5 * time.Second // for reading a request, and for writing an answer
+	maxReading  = 512             // clients that have not sent their request yet
+	maxWorking  = 512             // requests being answered
+)
+
+// server answers the clients of one daemon.
+type server struct {
+	place   wire.Place
+	cache   *Cache
+	log     func(string)
+	stop    func() // ends run
+	unused  time.Duration
+	clients sync.WaitGroup
+
+	mu       sync.Mutex
+	reading  *list.List // of *net.UnixConn
+	working  int
+	idleTime *time.Timer // due when nobody has used the daemon for unused
+}
+
+func newServer(o Options, cache *Cache, stop func()) *server {
+	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New()}
+	if s.log == nil {
+		s.log = func(string) {}
+	}
+	if s.unused == 0 {
+		s.unused = UnusedAfter
+	}
+	return s
+}
+
+// run accepts until ctx ends, then lets the clients that are being answered have
+// their answer for as long as it takes to write one.
+func (s *server) run(ctx context.Context, listener net.Listener) error {
+	s.idleTime = time.AfterFunc(s.unused, s.leaveIfUnused)
+	defer s.idleTime.Stop()
+	s.cache.onEmpty(s.used)
+	context.AfterFunc(ctx, func() { listener.Close() })
+	for {
+		conn, err := listener.Accept()
+		if err != nil && ctx.Err() != nil {
+			break
+		}
+		if err != nil { // most likely out of descriptors: the oldest silent client has one
+			s.log("accepting: " + err.Error())
+			s.dropOldest()
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		s.clients.Add(1)
+		go s.serve(ctx, conn.(*net.UnixConn))
+	}
+	s.dropAll()
+	s.clients.Wait()
+	return nil
+}
+
+// used starts the time anew after which an unused daemon leaves.
+func (s *server) used() { s.idleTime.Reset(s.unused) }
+
+// leaveIfUnused ends a daemon that holds nothing and serves nobody. One that
+// holds something is asked again when it has become empty.
+func (s *server) leaveIfUnused() {
+	s.mu.Lock()
+	busy := s.reading.Len()+s.working > 0
+	s.mu.Unlock()
+	if !busy && s.cache.empty() {
+		s.stop()
+	}
+}
+
+// serve reads one request, answers it and closes. A panic ends that one client,
+// and its line in the log says where, not what.
+func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
+	defer s.clients.Done()
+	defer s.used()
+	defer conn.Close()
+	defer func() {
+		if recover() != nil {
+			s.log("a request failed at " + panicPlace())
+			s.write(conn, failed("the daemon failed at this request").Fields())
+		}
+	}()
+	pid, err := s.peer(conn)
+	if err != nil {
+		s.write(conn, asError(err).Fields())
+		return
+	}
+	request, err := s.read(conn)
+	if err != nil {
+		if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrTooBig) {
+			s.write(conn, failed(err.Error()).Fields())
+		}
+		return
+	}
+	defer wire.Wipe(request)
+	release, err := s.begin()
+	if err != nil {
+		s.write(conn, asError(err).Fields())
+		return
+	}
+	defer release()
+	s.answer(ctx, conn, pid, request)
+}
+
+// peer says who asks, an error where it is not this user in this login session.
+func (s *server) peer(conn *net.UnixConn) (pid int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	uid := -1
+	var opt error
+	if err := raw.Control(func(fd uintptr) { uid, pid, opt = wire.Peer(int(fd)) }); err != nil {
+		return 0, err
+	}
+	if opt != nil || uid != os.Geteuid() {
+		return 0, refused("this daemon serves another user")
+	}
+	if s.place.Session == "" {
+		return pid, nil
+	}
+	session, err := sessionOf(conn, pid)
+	if err != nil || session != s.place.Session {
+		return 0, refused("this daemon serves another login session")
+	}
+	return pid, nil
+}
+
+func refused(why string) *wire.Error {
+	return &wire.Error{Status: wire.Unavailable, Message: why + ": refused"}
+}
+
+// read reads the request, in bounded time and among a bounded number of others.
+func (s *server) read(conn *net.UnixConn) ([][]byte, error) {
+	s.mu.Lock()
+	place := s.reading.PushBack(conn)
+	if s.reading.Len() > maxReading {
+		s.reading.Front().Value.(*net.UnixConn).Close()
+		s.reading.Remove(s.reading.Front())
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.reading.Remove(place)
+		s.mu.Unlock()
+	}()
+	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
+		return nil, err
+	}
+	return wire.ReadFrame(conn, wire.MaxRequest)
+}
+
+func (s *server) dropOldest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if oldest := s.reading.Front(); oldest != nil {
+		oldest.Value.(*net.UnixConn).Close()
+		s.reading.Remove(oldest)
+	}
+}
+
+func (s *server) dropAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := s.reading.Front(); e != nil; e = e.Next() {
+		e.Value.(*net.UnixConn).Close()
+	}
+}
+
+// begin counts a request that is being answered.
+func (s *server) begin() (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.working >= maxWorking {
+		return nil, failed("too many requests at once")
+	}
+	s.working++
+	return func() {
+		s.mu.Lock()
+		s.working--
+		s.mu.Unlock()
+	}, nil
+}
+
+// write sends an answer whose fields are those after the version.
+func (s *server) write(conn *net.UnixConn, fields [][]byte) {
+	frame, err := encode(fields)
+	if err != nil {
+		frame, _ = encode(asError(err).Fields())
+	}
+	s.send(conn, frame)
+}
+
+// send writes a frame and wipes it.
+func (s *server) send(conn *net.UnixConn, frame []byte) {
+	defer clear(frame)
+	if err := conn.SetWriteDeadline(time.Now().Add(requestTime)); err != nil {
+		return
+	}
+	conn.Write(frame) // a client that went away has no use for the answer
+}
+
+func encode(fields [][]byte) ([]byte, error) {
+	frame, err := wire.Encode(append([][]byte{[]byte(wire.Version)}, fields...)...)
+	if err != nil {
+		return nil, failed("the answer holds a NUL byte")
+	}
+	if len(frame) > wire.MaxAnswer {
+		clear(frame)
+		return nil, failed("the answer is over " + strconv.Itoa(wire.MaxAnswer>>20) + " MiB")
+	}
+	return frame, nil
+}
+
+// panicPlace names the function that panicked, without any argument.
+func panicPlace() string {
+	pc := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
+	for {
+		frame, more := frames.Next()
+		if !more || len(frame.Function) > 8 && frame.Function[:8] == "keyrack/" {
+			return frame.Function + ":" + strconv.Itoa(frame.Line)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"keyrack/daemon/wire"
+	"keyrack/worksite"
+)
+
+// readSite reads the file of the worksite at root.
+func (c *Cache) readSite(root string) (*worksite.Site, error) { return worksite.Read(root) }
+
+var errDenied = &wire.Error{Status: wire.NotAllowed, Message: "denied", Hint: "keyrack allow"}
+
+// approved says whether the person has approved the site as it was read.
+func (c *Cache) approved(site *worksite.Site) error {
+	switch c.store.Check(site) {
+	case worksite.Allowed:
+		return nil
+	case worksite.Denied:
+		return errDenied
+	}
+	return &wire.Error{Status: wire.NotAllowed, Message: site.Name + ": not allowed", Hint: "keyrack allow"}
+}
+
+// ttl is how long a value of s may be held.
+func (p *plan) ttl(s worksite.Secret) time.Duration {
+	switch {
+	case s.TTL > 0:
+		return s.TTL
+	case p.site.TTL > 0:
+		return p.site.TTL
+	}
+	return min(DefaultTTL, p.limits.maxTTL)
+}
+
+// checkTTL refuses a ttl over the user's limit.
+func (p *plan) checkTTL() error {
+	for _, s := range p.site.Secrets {
+		if p.ttl(s) > p.limits.maxTTL {
+			return &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("ttl over max_ttl, %s", span(p.limits.maxTTL))}
+		}
+	}
+	return nil
+}
+
+func sourceName(worksite.Secret) string { return "rack" }
