@@ -63,8 +63,9 @@ type held struct {
 	until time.Duration
 }
 
-// NewCache makes a cache that holds nothing. It is locked if the last one was. Of
-// o it leaves Log and Unused alone.
+// NewCache makes a cache that holds nothing. It is locked if the last one was. It
+// takes over the generation file of its place until Close: a place has one cache
+// at a time, the daemon's. Of o it leaves Log and Unused alone.
 func NewCache(o Options) (*Cache, error) {
 	if err := o.Place.Make(); err != nil {
 		return nil, err

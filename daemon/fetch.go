@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -22,6 +23,9 @@ type plan struct {
 // plan reads and checks the worksite at root. Where the file can be read but may
 // not be used, it returns both the plan and the reason.
 func (c *Cache) plan(root string) (*plan, error) {
+	if !strings.HasPrefix(root, "/") {
+		return nil, &wire.Error{Status: wire.Invalid, Message: "the worksite's directory has no absolute path"}
+	}
 	site, err := c.readSite(root)
 	if err != nil {
 		return nil, &wire.Error{Status: wire.Invalid, Message: err.Error()}

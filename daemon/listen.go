@@ -140,13 +140,16 @@ func removeStale(p wire.Place, address string) error {
 	return os.Remove(p.Socket)
 }
 
-// bind makes a listening socket that is 0600 from its first moment.
+// bind makes a listening socket that is 0600 from its first moment: by the umask,
+// and on Linux by the mode that it has before it gets a name, too.
 func bind(address string) (int, error) {
 	fd, err := listenSocket()
 	if err != nil {
 		return -1, err
 	}
+	old := unix.Umask(0o177)
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: address})
+	unix.Umask(old)
 	if err == nil {
 		err = unix.Listen(fd, backlog)
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenSocket is a socket that bind names under this process's umask, 077.
+// listenSocket is a socket whose mode is the umask's.
 func listenSocket() (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
