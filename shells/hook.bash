@@ -1,0 +1,800 @@
+# shellcheck shell=bash
+# keyrack's hook for bash, 3.2 to 5.3: the secrets of a worksite are exported
+# while a command line runs inside it, and at no other time.
+#
+# Assignments of __keyrack_bin, __keyrack_socket and __keyrack_generation_file
+# (and __keyrack_before, to force a mechanism) stand before this file. What the
+# shell can do is found out by trying. An entry point neutralises the person's
+# options first, writes to file descriptor 9 what people should read, and sends
+# standard error to /dev/null, which is also where tracing (set -x) goes; all
+# else in this file runs below an entry point. Words are kept from aliases by
+# switching aliases off while this is read, from functions by "builtin".
+
+\builtin shopt -q expand_aliases && __keyrack_aliases=on
+\builtin shopt -u expand_aliases
+if [[ $- == *i* ]]; then
+
+builtin declare -F __keyrack_off >/dev/null && __keyrack_off again
+
+# --- Entry points ---------------------------------------------------------
+
+# __keyrack_calm FUNCTION ARG...: run it untouched by set -u, -e, -x, …
+__keyrack_calm() {
+    builtin local "__keyrack_flags=$-" __keyrack_rc=0
+    __keyrack_flags=${__keyrack_flags//[isc]/}
+    builtin set +aeEfTuvxk
+    "$@" || __keyrack_rc=$?
+    builtin set "-$__keyrack_flags"
+    builtin return "$__keyrack_rc"
+}
+
+# The same from bash 4.4 on, where the options come back even after Ctrl-C.
+__keyrack_calm_local() {
+    builtin local - || builtin return
+    __keyrack_calm() {
+        builtin local -
+        builtin set +aeEfTuvxk
+        "$@"
+    }
+}
+
+# __keyrack_prompt STATUS: the first of all prompt commands. It returns the
+# status of the last command line, which the prompt commands after it see.
+__keyrack_prompt() {
+    __keyrack_calm __keyrack_at_prompt
+    builtin return "$1"
+}
+
+# The same for bash-preexec and ble.sh, which keep the status themselves.
+__keyrack_precmd() {
+    { __keyrack_calm __keyrack_at_prompt; } 9>&2 2>/dev/null
+    builtin return 0
+}
+
+# Just before a command line, from PS0 of bash 5.3, bash-preexec or ble.sh.
+__keyrack_preexec() {
+    { __keyrack_calm __keyrack_before; } 9>&2 2>/dev/null
+    builtin return 0
+}
+
+# __keyrack_debug STATUS LAST: from the DEBUG trap, before the first command of
+# a line. The commands of the prompt itself come first where the line is empty.
+__keyrack_debug() {
+    __keyrack_status=$1 __keyrack_last=$2
+    [ "${BASH_COMMAND#__keyrack_}" = "$BASH_COMMAND" ] || builtin return 0
+    __keyrack_typing && builtin return 0
+    __keyrack_calm __keyrack_before
+    __keyrack_armed=0
+}
+
+# What the DEBUG trap ends with, so that $? and $_ are what they were.
+__keyrack_again() { builtin return "$__keyrack_status"; }
+
+# __keyrack_urg LAST: the handler of SIGURG; false: the signal was not for us.
+__keyrack_urg() { __keyrack_calm __keyrack_signalled; }
+
+# __keyrack_arrived STATUS: ends the functions cd, pushd and popd.
+__keyrack_arrived() {
+    { __keyrack_calm __keyrack_moved; } 9>&2 2>/dev/null
+    builtin return "$1"
+}
+
+# In a subshell that PS0 of bash 4.4 to 5.2 starts: print the answer's code. The
+# client's last act is to send SIGURG. A comment tells __keyrack_at_prompt that
+# there was nothing to ask.
+__keyrack_fetch() {
+    builtin set +aeEfTuvxk
+    if ! __keyrack_wanted; then
+        builtin echo '#'
+    elif __keyrack_has_client; then
+        builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-
+    fi
+}
+
+# --- Moments --------------------------------------------------------------
+
+__keyrack_at_prompt() {
+    builtin local nested=0 "ran=$__keyrack_line" "code=$__keyrack_code"
+    __keyrack_line=0 __keyrack_code=()
+    if ((__keyrack_asked)); then # no end came: the client was killed, or Ctrl-C
+        __keyrack_asked=0
+        [ "$code" = '#' ] || __keyrack_fail ''
+    fi
+    __keyrack_register "$ran"
+    [[ $__keyrack_held == tree ]] || __keyrack_drop
+    for code in ${__keyrack_later[@]+"${__keyrack_later[@]}"}; do
+        builtin unset -v "$code"
+    done
+    __keyrack_later=()
+    __keyrack_find
+    if [[ $__keyrack_held ]]; then
+        __keyrack_refresh
+    fi
+    __keyrack_ready "$ran"
+    # Without PS0, nothing tells that a line begins outside.
+    [[ $__keyrack_how != debug ]] || __keyrack_line=1
+}
+
+# In tree mode, at the prompt: an edited file takes the values away, and the
+# next command line says so; a change at the daemon is asked for here.
+__keyrack_refresh() {
+    if ! __keyrack_unedited; then
+        __keyrack_drop
+    elif ! __keyrack_unchanged; then
+        __keyrack_ask
+    fi
+}
+
+__keyrack_before() {
+    builtin local nested=0
+    __keyrack_line=1
+    __keyrack_register 0
+    if [[ $__keyrack_root ]] && __keyrack_wanted; then
+        __keyrack_ask
+    fi
+}
+
+# After cd, pushd, popd; in subshells, functions and completions too. Where no
+# command line runs (a key's binding, a completion) nothing is asked.
+__keyrack_moved() {
+    builtin local nested=0 "was=$__keyrack_root" "failed=$__keyrack_failed"
+    __keyrack_is_nested && nested=1
+    __keyrack_failed=0
+    __keyrack_find
+    __keyrack_pwd=$PWD
+    if ((__keyrack_line == 0)) || __keyrack_typing; then
+        ((BASH_SUBSHELL)) || __keyrack_ready 1
+        builtin return 0
+    fi
+    __keyrack_register 0
+    if [[ $__keyrack_root ]]; then
+        { ((failed)) || ! [ "$__keyrack_root" = "$was" ]; } && __keyrack_ask
+        __keyrack_ready 1
+    fi
+    builtin return 0
+}
+
+# Is this a completion, or a command that is bound to a key?
+__keyrack_typing() { [[ ${COMP_LINE+x}${READLINE_LINE+x} ]]; }
+
+# SIGURG with code is the client's, otherwise the daemon's in tree mode, or nobody's.
+__keyrack_signalled() {
+    builtin local nested=0 "code=$__keyrack_code"
+    __keyrack_code=()
+    if [[ $code ]]; then
+        __keyrack_asked=0
+        __keyrack_register 0
+        __keyrack_take "$code"
+        builtin return 0
+    fi
+    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return 1
+    __keyrack_is_nested && nested=1
+    __keyrack_ask
+    builtin return 0
+}
+
+# --- The worksite ---------------------------------------------------------
+
+# Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
+# values of the last one end, and so does what was said and what failed there.
+__keyrack_find() {
+    builtin local "dir=$PWD" root=
+    while [[ $dir ]]; do
+        if [[ -e $dir/.keyrack.toml ]]; then
+            root=$dir
+            builtin break
+        fi
+        dir=${dir%/*}
+    done
+    if [[ ! $root && -e /.keyrack.toml ]]; then
+        root=/
+    fi
+    [ "$root" = "$__keyrack_root" ] && builtin return
+    __keyrack_drop
+    __keyrack_root=$root
+    __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
+}
+
+# Is there anything to ask before this command line? Reads a file, forks nothing.
+__keyrack_wanted() {
+    if ((__keyrack_failed)); then
+        builtin local REPLY
+        __keyrack_read_generation
+        ! [ "$REPLY" = "$__keyrack_generation" ]
+    elif [[ $__keyrack_held == tree ]]; then
+        ! { __keyrack_unedited && __keyrack_unchanged; }
+    fi
+}
+
+__keyrack_read_generation() {
+    REPLY=
+    [[ -r $__keyrack_generation_file ]] && IFS='' builtin read -r REPLY <"$__keyrack_generation_file"
+}
+
+__keyrack_unchanged() {
+    builtin local REPLY
+    __keyrack_read_generation
+    [[ $REPLY ]] && [ "$REPLY" = "$__keyrack_generation" ]
+}
+
+__keyrack_unedited() {
+    builtin local REPLY
+    __keyrack_read_file
+    [ "$REPLY" = "$__keyrack_text" ]
+}
+
+__keyrack_read_file() {
+    REPLY=
+    [[ -f $__keyrack_root/.keyrack.toml && -r $__keyrack_root/.keyrack.toml ]] &&
+        IFS='' builtin read -r -d '' REPLY <"$__keyrack_root/.keyrack.toml"
+}
+
+# --- Asking ---------------------------------------------------------------
+
+__keyrack_ask() {
+    builtin local code=
+    __keyrack_asked=1 # stays where Ctrl-C ends all this
+    if __keyrack_has_client; then
+        code=$(builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
+    fi
+    __keyrack_asked=0
+    __keyrack_take "$code"
+}
+
+__keyrack_has_client() {
+    [[ -x $__keyrack_bin ]] && builtin return
+    builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' "$__keyrack_bin" >&9
+    builtin return 1
+}
+
+# __keyrack_take CODE: the calls of put, say and end that are an answer. What was
+# held goes first, also where an answer breaks off in the middle.
+__keyrack_take() {
+    builtin local status='' generation='' mode='' summary='' lines=''
+    __keyrack_drop
+    builtin eval "$1"
+    if [[ ! $status ]]; then
+        __keyrack_drop
+        __keyrack_fail ''
+        builtin return
+    fi
+    __keyrack_hold
+    case $status in
+    locked | unavailable | no-rack) __keyrack_fail "$generation" ;;
+    *) __keyrack_failed=0 ;;
+    esac
+    __keyrack_tell
+}
+
+# __keyrack_fail GENERATION: ask no more until it changes, or a cd.
+__keyrack_fail() {
+    builtin local "REPLY=$1"
+    [[ $REPLY ]] || __keyrack_read_generation
+    __keyrack_generation=$REPLY
+    __keyrack_failed=1
+}
+
+# Mark what is exported, for shells started from here, and how long it stays.
+__keyrack_hold() {
+    builtin local IFS=' ' REPLY
+    ((${#__keyrack_names[@]})) || builtin return 0
+    builtin export KEYRACK_EXPORTED="1 ${__keyrack_names[*]}"
+    __keyrack_held=command __keyrack_generation=$generation
+    if [[ $mode == tree ]]; then
+        __keyrack_held=tree
+        __keyrack_read_file
+        __keyrack_text=$REPLY
+    fi
+}
+
+# Lines for people are said once, the summary once for each time of entering;
+# not in a subshell, whose visit nobody sees.
+__keyrack_tell() {
+    if ! [ "$lines" = "$__keyrack_said" ]; then
+        __keyrack_said=$lines
+        builtin printf %s "$lines" >&9
+    fi
+    if [[ $summary && $BASH_SUBSHELL == 0 ]] && ((!__keyrack_announced)); then
+        __keyrack_announced=1
+        builtin printf 'keyrack: %s\n' "$summary" >&9
+    fi
+}
+
+# The three functions that an answer calls, inside __keyrack_take.
+
+__keyrack_say() {
+    lines+="keyrack: $1"$'\n'
+}
+
+# shellcheck disable=SC2034 # variables of __keyrack_take
+__keyrack_end() {
+    status=$1 generation=$2 mode=$3 summary=$4
+}
+
+__keyrack_put() {
+    if ! __keyrack_valid "$1"; then
+        __keyrack_say "a name that may not be exported is left out"
+    elif __keyrack_shadowed "$1"; then
+        __keyrack_text= # a function's local variable: asked again when that is over
+    elif __keyrack_keep "$1"; then
+        builtin export "$1=$2" || __keyrack_say "$1 is readonly in this shell and is left alone"
+    else
+        __keyrack_say "$1 is readonly in this shell and is left alone"
+    fi
+}
+
+# The letters stand one by one: what a range like a-z holds is a matter of the locale.
+__keyrack_valid() {
+    [[ $1 ]] || builtin return 1
+    [ -z "${1//[abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]/}" ] || builtin return 1
+    [ "${1#[0123456789]}" = "$1" ] || builtin return 1
+    case $1 in
+    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_*) builtin return 1 ;;
+    esac
+    case $__keyrack_refused in
+    *" $1 "*) builtin return 1 ;;
+    esac
+}
+
+# --- What was there before ------------------------------------------------
+
+# __keyrack_keep NAME: remember its value as code, and unset it. False where it can't be.
+__keyrack_keep() {
+    builtin local "all=$1[@]" "was=__keyrack_was_$1" text='' flags
+    [[ ${!was+x} ]] && builtin return
+    if [[ ${!all+x} ]]; then
+        text=$(builtin declare -p "$1")
+        flags=${text#declare -}
+        flags=${flags%% *}
+        [ "${flags#*[rn]}" = "$flags" ] || builtin return 1
+        builtin unset -v "$1" || builtin return 1
+    fi
+    builtin printf -v "$was" %s "$text"
+    __keyrack_names+=("$1")
+}
+
+__keyrack_drop() {
+    builtin local name was
+    __keyrack_held='' __keyrack_text=
+    ((${#__keyrack_names[@]})) || builtin return 0
+    for name in "${__keyrack_names[@]}"; do
+        was=__keyrack_was_$name
+        __keyrack_restore "$name" "${!was}"
+        builtin unset -v "$was"
+    done
+    __keyrack_names=()
+    builtin unset -v KEYRACK_EXPORTED
+}
+
+# __keyrack_restore NAME CODE. A local variable of a function that still runs
+# hides the one that is meant; that one loses its value now, and is unset at the prompt.
+__keyrack_restore() {
+    if __keyrack_shadowed "$1"; then
+        builtin declare -g +x "$1="
+        [[ $2 ]] || __keyrack_later+=("$1")
+        __keyrack_restore_code "$2"
+    elif ! builtin unset -v "$1"; then # the person made it readonly
+        builtin export -n "$1"
+    elif [[ $2 ]]; then
+        __keyrack_restore_code "$2"
+    fi
+}
+
+# __keyrack_restore_code "declare -x NAME=…": in the global scope, which bash
+# before 4.2 has no option for.
+__keyrack_restore_code() {
+    builtin local "text=${1#declare }" flags name
+    [[ $text ]] || builtin return 0
+    if ((__keyrack_global)); then
+        builtin eval "\\builtin declare -g $text" # aliases are on again
+        builtin return
+    fi
+    flags=${text%% *} text=${text#* }
+    name=${text%%=*}
+    builtin eval "$text"
+    [ "${flags#*x}" = "$flags" ] || builtin export "${name?}"
+}
+
+# Is the function that called cd, or the line, in a function of the person's?
+__keyrack_is_nested() {
+    builtin local name
+    for name in "${FUNCNAME[@]}"; do
+        case $name in
+        __keyrack_* | cd | pushd | popd | main | source) ;;
+        *) builtin return 0 ;;
+        esac
+    done
+    builtin return 1
+}
+
+# __keyrack_shadowed NAME: does a local variable hide the global one? The global
+# one gets an attribute, without any other effect, which the visible one has or has not.
+__keyrack_shadowed() {
+    ((nested && __keyrack_global)) || builtin return 1
+    builtin local text
+    builtin declare -gt "$1"
+    text=$(builtin declare -p "$1")
+    builtin declare -g +t "$1"
+    text=${text#declare -}
+    text=${text%% *}
+    [ "${text#*t}" = "$text" ]
+}
+
+# --- In place, and kept in place -------------------------------------------
+
+# __keyrack_register RAN: what came after us may have replaced anything, so look
+# at each prompt; at what needs more than a comparison only after a command line.
+__keyrack_register() {
+    if [[ ${BLE_ATTACHED-} ]]; then
+        __keyrack_register_ble
+    elif [[ ${bash_preexec_imported-}${__bp_imported-} ]]; then
+        __keyrack_register_preexec
+        __keyrack_register_ps0
+    else
+        __keyrack_register_prompt
+        __keyrack_register_ps0
+    fi
+    if (($1)) && { ((__keyrack_pipes)) || ! [ "$PWD" = "$__keyrack_pwd" ]; }; then
+        __keyrack_cover
+        __keyrack_pwd=$PWD
+    fi
+}
+
+__keyrack_register_prompt() {
+    builtin local "first=$__keyrack_entry" theirs
+    theirs=()
+    if ((__keyrack_arrays)); then
+        if [ "${PROMPT_COMMAND-}" = "$first" ] && __keyrack_is_last "${PROMPT_COMMAND[@]}"; then
+            builtin return
+        fi
+        __keyrack_shape
+        __keyrack_theirs
+        builtin unset -v PROMPT_COMMAND
+        PROMPT_COMMAND=("$first" ${theirs[@]+"${theirs[@]}"} ${__keyrack_arm:+"$__keyrack_arm"})
+    elif ! [ "${PROMPT_COMMAND-}" = "$first${__keyrack_rest-}${__keyrack_arm:+$'\n'$__keyrack_arm}" ]; then
+        __keyrack_shape
+        __keyrack_theirs
+        __keyrack_rest=${theirs[0]+$'\n'${theirs[0]}}
+        PROMPT_COMMAND=$first$__keyrack_rest${__keyrack_arm:+$'\n'$__keyrack_arm}
+    fi
+}
+
+__keyrack_is_last() {
+    [[ ! $__keyrack_arm ]] || [ "${!#}" = "$__keyrack_arm" ]
+}
+
+# theirs: the prompt commands without ours. What was put around ours keeps working.
+__keyrack_theirs() {
+    builtin local item own
+    for item in ${PROMPT_COMMAND[@]+"${PROMPT_COMMAND[@]}"}; do
+        item=${item#"$__keyrack_entry"$'\n'}
+        item=${item%$'\n'"$__keyrack_arm"}
+        for own in "$__keyrack_entry" "$__keyrack_arm"; do
+            [[ $own && $item == *"$own"* ]] || builtin continue
+            item="${item%%"$own"*}\\builtin true${item#*"$own"}"
+        done
+        [ "$item" = '\builtin true' ] || theirs+=("$item")
+    done
+}
+
+# What PROMPT_COMMAND was before it became an array of ours.
+__keyrack_shape() {
+    builtin local REPLY
+    __keyrack_capture builtin declare -p PROMPT_COMMAND
+    case $REPLY in
+    'declare -a'*) [[ $__keyrack_form ]] || __keyrack_form=array ;;
+    'declare -x'*) __keyrack_form=exported ;;
+    'declare '*=*) __keyrack_form=string ;;
+    *) __keyrack_form=unset ;;
+    esac
+}
+
+__keyrack_unregister_prompt() {
+    builtin local theirs joined
+    theirs=()
+    [[ $__keyrack_form ]] || builtin return 0
+    __keyrack_theirs
+    joined=${theirs[0]-}
+    builtin unset -v PROMPT_COMMAND
+    if [[ $__keyrack_form == array ]] || ((${#theirs[@]} > 1)); then
+        PROMPT_COMMAND=(${theirs[@]+"${theirs[@]}"})
+    elif [[ $__keyrack_form != unset || $joined ]]; then
+        PROMPT_COMMAND=$joined
+        [[ $__keyrack_form != exported ]] || builtin export PROMPT_COMMAND
+    fi
+    __keyrack_form=
+}
+
+# bash-preexec runs precmd_functions with the status in place. Its preexec_functions
+# hang on a DEBUG trap, which misses a line that begins with "(": PS0 is better.
+__keyrack_register_preexec() {
+    builtin local others
+    __keyrack_unregister_prompt
+    if ! [ "${precmd_functions-}" = __keyrack_precmd ]; then
+        __keyrack_without __keyrack_precmd ${precmd_functions[@]+"${precmd_functions[@]}"}
+        precmd_functions=(__keyrack_precmd ${others[@]+"${others[@]}"})
+    fi
+    if [[ $__keyrack_how == debug ]] && ! [ "${preexec_functions-}" = __keyrack_preexec ]; then
+        __keyrack_without __keyrack_preexec ${preexec_functions[@]+"${preexec_functions[@]}"}
+        preexec_functions=(__keyrack_preexec ${others[@]+"${others[@]}"})
+    fi
+}
+
+# __keyrack_without NAME ITEM...: others holds the other items.
+__keyrack_without() {
+    builtin local "name=$1" item
+    others=()
+    builtin shift
+    for item; do
+        [ "$item" = "$name" ] || others+=("$item")
+    done
+}
+
+# ble.sh runs the command line itself; its hooks are the place. "!=" adds once.
+__keyrack_register_ble() {
+    [[ $__keyrack_how == ble ]] && builtin return
+    __keyrack_unregister
+    __keyrack_how=ble
+    blehook PRECMD!=__keyrack_precmd PREEXEC!=__keyrack_preexec
+}
+
+__keyrack_register_ps0() {
+    [[ $__keyrack_piece && ${PS0-} != *"$__keyrack_piece"* ]] || builtin return 0
+    [[ $__keyrack_ps0_was ]] || __keyrack_ps0_was=${PS0-unset}
+    PS0=${PS0-}$__keyrack_piece
+}
+
+__keyrack_unregister() {
+    builtin local others
+    __keyrack_unregister_prompt
+    if [[ $__keyrack_piece && ${PS0-} == *"$__keyrack_piece"* ]]; then
+        PS0=${PS0%%"$__keyrack_piece"*}${PS0#*"$__keyrack_piece"}
+        [[ $PS0 || $__keyrack_ps0_was != unset ]] || builtin unset -v PS0
+    fi
+    if [[ ${precmd_functions[*]-} == *__keyrack_* ]]; then
+        __keyrack_without __keyrack_precmd "${precmd_functions[@]}"
+        precmd_functions=(${others[@]+"${others[@]}"})
+    fi
+    if [[ ${preexec_functions[*]-} == *__keyrack_* ]]; then
+        __keyrack_without __keyrack_preexec "${preexec_functions[@]}"
+        preexec_functions=(${others[@]+"${others[@]}"})
+    fi
+}
+
+# __keyrack_capture COMMAND...: its output in REPLY, without a fork where
+# /dev/fd opens a here-string's pipe for writing. The output must fit a pipe.
+__keyrack_capture() {
+    REPLY=
+    if ((__keyrack_pipes)); then
+        {
+            "$@" >|/dev/fd/8
+            IFS='' builtin read -r -d '' REPLY <&8
+        } 8<<<''
+        REPLY=${REPLY#$'\n'}
+        REPLY=${REPLY%$'\n'}
+    else
+        REPLY=$("$@")
+    fi
+}
+
+# --- cd, pushd, popd --------------------------------------------------------
+
+__keyrack_cover() {
+    builtin local REPLY name aliases=
+    __keyrack_capture builtin declare -f cd pushd popd
+    [[ $REPLY ]] && [ "$REPLY" = "$__keyrack_covers" ] && builtin return
+    builtin shopt -q expand_aliases && aliases=on
+    builtin shopt -u expand_aliases # of cd, and of what the person's function says
+    for name in cd pushd popd; do
+        __keyrack_cover_one "$name"
+    done
+    [[ ! $aliases ]] || builtin shopt -s expand_aliases
+    __keyrack_capture builtin declare -f cd pushd popd
+    __keyrack_covers=$REPLY
+}
+
+__keyrack_cover_one() {
+    builtin local "to=\\builtin $1"
+    __keyrack_capture builtin declare -f "$1"
+    [[ $REPLY == *'__keyrack_arrived "$?"'* ]] && builtin return
+    builtin unset -f "__keyrack_user_$1"
+    if [[ $REPLY ]]; then
+        to=__keyrack_user_$1
+        builtin eval "__keyrack_user_$REPLY"
+    fi
+    builtin eval "$1() { $to \"\$@\"; __keyrack_arrived \"\$?\"; }"
+}
+
+__keyrack_uncover_one() {
+    __keyrack_capture builtin declare -f "$1"
+    [[ $REPLY == *'__keyrack_arrived "$?"'* ]] || builtin return 0
+    builtin unset -f "$1"
+    __keyrack_capture builtin declare -f "__keyrack_user_$1"
+    [[ ! $REPLY ]] || builtin eval "${REPLY#__keyrack_user_}"
+}
+
+# --- Before a command line, in shells without ${ …; } ------------------------
+
+# __keyrack_ready RAN: at the prompt, or after a cd, for the next command line.
+__keyrack_ready() {
+    __keyrack_inside=0
+    [[ ! $__keyrack_root ]] || __keyrack_inside=1
+    if [[ $__keyrack_how == signal || $__keyrack_held == tree ]]; then
+        ((__keyrack_inside && BASH_SUBSHELL == 0)) && { (($1)) || [[ ! $__keyrack_urg_ours ]]; } && __keyrack_trap
+    fi
+    if [[ $__keyrack_how == debug ]]; then
+        __keyrack_arming=
+        if ((__keyrack_inside && !__keyrack_armed)); then
+            __keyrack_arming='__keyrack_trapped=$(\builtin trap -p DEBUG); __keyrack_calm __keyrack_arm; \builtin eval "$__keyrack_arming"'
+        elif ((!__keyrack_inside && __keyrack_armed)); then
+            __keyrack_arming=$__keyrack_disarm __keyrack_armed=0
+        fi
+    fi
+    builtin return 0
+}
+
+# Take SIGURG, and keep what the person wants done with it.
+__keyrack_trap() {
+    builtin local REPLY
+    __keyrack_capture builtin trap -p URG
+    [[ $REPLY ]] && [ "$REPLY" = "$__keyrack_urg_ours" ] && builtin return
+    __keyrack_urg_theirs=$REPLY
+    __keyrack_urg_action=$(__keyrack_action "$REPLY")
+    builtin trap -- '{ __keyrack_urg "$_"; } 9>&2 2>/dev/null || \builtin eval "$__keyrack_urg_action"' URG
+    __keyrack_capture builtin trap -p URG
+    __keyrack_urg_ours=$REPLY
+}
+
+# __keyrack_action "trap -- 'ACTION' SIGNAL": print ACTION.
+__keyrack_action() {
+    [[ ! $1 ]] || builtin eval "\\builtin set ${1#trap }"
+    builtin printf %s "$1"
+}
+
+# Put ours before the person's DEBUG trap for the first command of a line, after
+# which theirs stands alone again. A trap can't be changed from within a
+# function, so the prompt command evals this.
+__keyrack_arm() {
+    builtin local action quoted
+    [[ $__keyrack_trapped != *__keyrack_debug* ]] || builtin return 0
+    action=$(__keyrack_action "$__keyrack_trapped")
+    __keyrack_disarm='\builtin trap - DEBUG'
+    if [[ $__keyrack_trapped ]]; then
+        builtin printf -v quoted %q "$action"
+        __keyrack_disarm="\\builtin trap -- $quoted DEBUG"
+    fi
+    builtin printf -v quoted %q "$__keyrack_first_command${action:+$'\n'$action}"
+    __keyrack_arming="\\builtin trap -- $quoted DEBUG"
+    __keyrack_armed=1
+}
+
+# --- On and off ---------------------------------------------------------------
+
+__keyrack_off() {
+    { __keyrack_calm __keyrack_undo "${1-}"; } 9>&2 2>/dev/null
+    builtin return 0
+}
+
+# __keyrack_undo again: the prelude stays, for the script that is being read.
+__keyrack_undo() {
+    builtin local REPLY name aliases='' nested=0
+    __keyrack_drop
+    __keyrack_unregister
+    [[ $__keyrack_how != ble ]] || blehook PRECMD-=__keyrack_precmd PREEXEC-=__keyrack_preexec
+    builtin shopt -q expand_aliases && aliases=on
+    builtin shopt -u expand_aliases
+    for name in cd pushd popd; do
+        __keyrack_uncover_one "$name"
+    done
+    [[ ! $aliases ]] || builtin shopt -s expand_aliases
+    __keyrack_untrap
+    __keyrack_capture builtin compgen -A function __keyrack_
+    for name in "${!__keyrack_@}"; do
+        case $1$name in
+        again__keyrack_aliases | again__keyrack_bin | again__keyrack_socket | again__keyrack_generation_file | again__keyrack_before) ;;
+        __keyrack_flags | __keyrack_rc) ;; # local to __keyrack_calm, which runs this
+        *) builtin unset -v "$name" ;;
+        esac
+    done
+    while IFS='' builtin read -r name; do
+        builtin unset -f "$name"
+    done <<<"$REPLY"
+}
+
+__keyrack_untrap() {
+    builtin local REPLY
+    [[ $__keyrack_urg_ours ]] || builtin return 0
+    __keyrack_capture builtin trap -p URG
+    [ "$REPLY" = "$__keyrack_urg_ours" ] || builtin return 0
+    builtin trap - URG
+    [[ ! $__keyrack_urg_theirs ]] || builtin eval "\\builtin $__keyrack_urg_theirs"
+}
+
+# How a command line can be preceded here: "funsub", PS0 with ${ …; }; "signal",
+# PS0 with ${x@P}, whose expansion forks the client, which sends SIGURG, whose
+# handler runs in this shell; "debug", the DEBUG trap. bash-preexec has no say in
+# it, ble.sh has.
+__keyrack_find_how() {
+    case ${__keyrack_before-} in
+    debug) __keyrack_how=debug ;;
+    ps0) __keyrack_how=signal ;;
+    ps5.3) __keyrack_how=funsub ;;
+    *)
+        __keyrack_how=debug
+        builtin shopt -q promptvars || builtin return 0
+        if (builtin eval 'x=${ builtin echo y; }' && [ "$x" = y ]); then
+            __keyrack_how=funsub
+        elif (builtin eval 'x="\$((1))" && x=${x@P}' && [ "$x" = 1 ]); then
+            __keyrack_how=signal
+        fi
+        ;;
+    esac
+}
+
+# Arrays are what the expansion of PS0 writes to: set -a can't export them.
+__keyrack_begin() {
+    __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
+    __keyrack_announced=0 __keyrack_said='' __keyrack_names=() __keyrack_later=()
+    __keyrack_line=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_one=(x)
+    __keyrack_covers='' __keyrack_pwd='' __keyrack_form='' __keyrack_rest='' __keyrack_ps0_was=''
+    __keyrack_urg_ours='' __keyrack_urg_theirs='' __keyrack_urg_action=''
+    __keyrack_armed=0 __keyrack_arming='' __keyrack_disarm='' __keyrack_trapped='' __keyrack_status=0 __keyrack_last=''
+    __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
+    __keyrack_arm='' __keyrack_piece=''
+    case $__keyrack_how in
+    funsub)
+        __keyrack_ps0=('' '${ __keyrack_preexec; }')
+        __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
+        ;;
+    signal)
+        __keyrack_ps0=('' '${__keyrack_one#[x"${__keyrack_code[0]:=$({ __keyrack_fetch; } 9>&2 2>/dev/null)}"]}')
+        __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_asked=__keyrack_inside]@P}'
+        ;;
+    debug)
+        __keyrack_arm='{ \builtin eval "$__keyrack_arming"; } 9>&2 2>/dev/null'
+        __keyrack_first_command='{ __keyrack_debug "$?" "$_"; ((__keyrack_armed)) || \builtin eval "$__keyrack_disarm"; __keyrack_again "$__keyrack_last" && __keyrack_again "$__keyrack_last"; } 9>&2 2>/dev/null'
+        ;;
+    esac
+}
+
+# Secrets that the shell was started with belong to the line that started it.
+__keyrack_forget_inherited() {
+    builtin local IFS=' ' name names
+    builtin read -r -a names <<<"${KEYRACK_EXPORTED-}"
+    for name in ${names[@]+"${names[@]:1}"}; do
+        __keyrack_valid "$name" && builtin unset -v "$name"
+    done
+    builtin unset -v KEYRACK_EXPORTED
+}
+
+__keyrack_start() {
+    builtin local REPLY
+    builtin export -n __keyrack_bin __keyrack_socket __keyrack_generation_file
+    __keyrack_refused=' _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4 
+ SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY 
+ FUNCNEST UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH 
+ NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH 
+ PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS 
+ _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL 
+ PAGER BROWSER '
+    __keyrack_find_how
+    [[ $__keyrack_how == debug ]] || __keyrack_calm_local
+    __keyrack_begin
+    __keyrack_global=0
+    builtin declare -g __keyrack_global=1
+    # Prompt commands are an array from 5.1 on; earlier shells run its first element alone.
+    __keyrack_arrays=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501))
+    __keyrack_pipes=1
+    __keyrack_capture builtin echo x
+    [ "$REPLY" = x ] || __keyrack_pipes=0
+    [[ ! ${KEYRACK_EXPORTED+x} ]] || __keyrack_forget_inherited
+    __keyrack_register 1
+}
+
+{ __keyrack_calm __keyrack_start; } 9>&2 2>/dev/null
+
+else
+\builtin unset -v __keyrack_bin __keyrack_socket __keyrack_generation_file __keyrack_before
+fi
+[[ ! ${__keyrack_aliases-} ]] || \builtin shopt -s expand_aliases
+\builtin unset -v __keyrack_aliases
