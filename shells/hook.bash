@@ -51,7 +51,7 @@ __keyrack_precmd() {
     builtin return 0
 }
 
-# Just before a command line, from PS0 of bash 5.3, bash-preexec or ble.sh.
+# Just before a command line, from bash-preexec or ble.sh.
 __keyrack_preexec() {
     { __keyrack_calm __keyrack_before; } 9>&2 2>/dev/null
     builtin return 0
@@ -63,8 +63,8 @@ __keyrack_debug() {
     __keyrack_status=$1 __keyrack_last=$2
     [ "${BASH_COMMAND#__keyrack_}" = "$BASH_COMMAND" ] || builtin return 0
     __keyrack_typing && builtin return 0
+    __keyrack_armed=(0)
     __keyrack_calm __keyrack_before
-    __keyrack_armed=0
 }
 
 # What the DEBUG trap ends with, so that $? and $_ are what they were.
@@ -317,9 +317,9 @@ __keyrack_put() {
     elif __keyrack_shadowed "$1"; then
         __keyrack_text= # a function's local variable: asked again when that is over
     elif __keyrack_keep "$1"; then
-        builtin export "$1=$2" || __keyrack_say "$1 is readonly in this shell and is left alone"
+        builtin export "$1=$2" || __keyrack_say "$1 can't be set in this shell and is left alone"
     else
-        __keyrack_say "$1 is readonly in this shell and is left alone"
+        __keyrack_say "$1 can't be set in this shell and is left alone"
     fi
 }
 
@@ -381,18 +381,19 @@ __keyrack_restore() {
 }
 
 # __keyrack_restore_code "declare -x NAME=…": in the global scope, which bash
-# before 4.2 has no option for.
+# before 4.2 has no option for. Aliases are on again: hence the backslash.
 __keyrack_restore_code() {
-    builtin local "text=${1#declare }" flags name
+    builtin local text="${1#declare }" flags
     [[ $text ]] || builtin return 0
-    if ((__keyrack_global)); then
-        builtin eval "\\builtin declare -g $text" # aliases are on again
-        builtin return
-    fi
     flags=${text%% *} text=${text#* }
-    name=${text%%=*}
-    builtin eval "$text"
-    [ "${flags#*x}" = "$flags" ] || builtin export "${name?}"
+    if ((!__keyrack_global)); then
+        builtin eval "$text"
+        [ "${flags#*x}" = "$flags" ] || builtin export "${text%%=*}"
+    elif [[ $text == *'=('* && $flags == *[aA]* ]]; then # no compound assignment after "builtin"
+        builtin declare -g "$flags" "$text"
+    else
+        builtin eval "\\builtin declare -g $flags $text"
+    fi
 }
 
 # Is the function that called cd, or the line, in a function of the person's?
@@ -620,7 +621,7 @@ __keyrack_ready() {
     __keyrack_inside=0
     [[ ! $__keyrack_root ]] || __keyrack_inside=1
     if [[ $__keyrack_how == signal || $__keyrack_held == tree ]]; then
-        ((__keyrack_inside && BASH_SUBSHELL == 0)) && { (($1)) || [[ ! $__keyrack_urg_ours ]]; } && __keyrack_trap
+        ((__keyrack_inside && BASH_SUBSHELL == 0)) && { (($1)) || ((!__keyrack_urg_taken)); } && __keyrack_trap
     fi
     if [[ $__keyrack_how == debug ]]; then
         __keyrack_arming=
@@ -637,12 +638,11 @@ __keyrack_ready() {
 __keyrack_trap() {
     builtin local REPLY
     __keyrack_capture builtin trap -p URG
-    [[ $REPLY ]] && [ "$REPLY" = "$__keyrack_urg_ours" ] && builtin return
+    [[ $REPLY == *'{ __keyrack_urg '* ]] && builtin return
     __keyrack_urg_theirs=$REPLY
     __keyrack_urg_action=$(__keyrack_action "$REPLY")
     builtin trap -- '{ __keyrack_urg "$_"; } 9>&2 2>/dev/null || \builtin eval "$__keyrack_urg_action"' URG
-    __keyrack_capture builtin trap -p URG
-    __keyrack_urg_ours=$REPLY
+    __keyrack_urg_taken=1
 }
 
 # __keyrack_action "trap -- 'ACTION' SIGNAL": print ACTION.
@@ -703,9 +703,9 @@ __keyrack_undo() {
 
 __keyrack_untrap() {
     builtin local REPLY
-    [[ $__keyrack_urg_ours ]] || builtin return 0
+    ((__keyrack_urg_taken)) || builtin return 0
     __keyrack_capture builtin trap -p URG
-    [ "$REPLY" = "$__keyrack_urg_ours" ] || builtin return 0
+    [[ $REPLY == *'{ __keyrack_urg '* ]] || builtin return 0
     builtin trap - URG
     [[ ! $__keyrack_urg_theirs ]] || builtin eval "\\builtin $__keyrack_urg_theirs"
 }
@@ -737,13 +737,13 @@ __keyrack_begin() {
     __keyrack_announced=0 __keyrack_said='' __keyrack_names=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_one=(x)
     __keyrack_covers='' __keyrack_pwd='' __keyrack_form='' __keyrack_rest='' __keyrack_ps0_was=''
-    __keyrack_urg_ours='' __keyrack_urg_theirs='' __keyrack_urg_action=''
-    __keyrack_armed=0 __keyrack_arming='' __keyrack_disarm='' __keyrack_trapped='' __keyrack_status=0 __keyrack_last=''
+    __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
+    __keyrack_armed=(0) __keyrack_arming='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
     __keyrack_arm='' __keyrack_piece=''
     case $__keyrack_how in
     funsub)
-        __keyrack_ps0=('' '${ __keyrack_preexec; }')
+        __keyrack_ps0=('' '${ { __keyrack_calm __keyrack_before; } 9>&2 2>/dev/null; }')
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
     signal)
