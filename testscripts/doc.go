@@ -69,7 +69,8 @@
 //	close [CODE]    leave the shell by exit, or wait for the program; compare its exit code
 //
 // Put lines in single quotes: outside them testscript itself expands $VAR. All
-// waits end as soon as their condition holds, and fail after 30 seconds.
+// waits end as soon as their condition holds, and fail after 30 seconds
+// (KEYRACK_PATIENCE=5s to fail sooner).
 //
 // # More
 //

@@ -12,8 +12,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience bounds every wait of a script; a wait ends as soon as its condition holds.
-const patience = 30 * time.Second
+// patience bounds every wait of a script; a wait ends as soon as its condition
+// holds. KEYRACK_PATIENCE=5s is for who waits for a failure.
+var patience = func() time.Duration {
+	if own, err := time.ParseDuration(os.Getenv("KEYRACK_PATIENCE")); err == nil {
+		return own
+	}
+	return 30 * time.Second
+}()
 
 // world is what belongs to one running script.
 type world struct {
