@@ -6,10 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 	"golang.org/x/sys/unix"
@@ -105,7 +105,7 @@ func (c *config) parse(text string) (limits, error) {
 	var keys map[string]any
 	meta, err := toml.Decode(text, &keys)
 	if parse, ok := errors.AsType[toml.ParseError](err); ok {
-		return limits{}, c.bad("%d: %s", parse.Position.Line, parse.Message)
+		return limits{}, c.badAt(text, parse.Position.Start, "%s", parse.Message)
 	}
 	if err != nil {
 		return limits{}, c.bad("not TOML")
@@ -120,44 +120,55 @@ func (c *config) parse(text string) (limits, error) {
 
 // take checks one key and its value.
 func (c *config) take(got *limits, text string, key toml.Key, value any) error {
-	line := lineOf(text, key[0])
+	bad := func(format string, args ...any) error { return c.badAt(text, offsetOf(text, key[0]), format, args...) }
 	switch key.String() {
 	case "max_ttl":
 		word, ok := value.(string)
 		ttl, err := time.ParseDuration(word)
 		if !ok || err != nil || ttl <= 0 {
-			return c.bad(`%d: max_ttl is a duration such as "24h"`, line)
+			return bad(`max_ttl is a duration such as "24h"`)
 		}
 		got.maxTTL = ttl
 	case "quiet":
 		quiet, ok := value.(bool)
 		if !ok {
-			return c.bad("%d: quiet is true or false", line)
+			return bad("quiet is true or false")
 		}
 		got.quiet = quiet
 	case "idle":
-		return c.bad("%d: idle is not built yet: remove it", line)
+		return bad("idle is not built yet: remove it")
 	default:
-		return c.bad("%d: unknown key %q: there are max_ttl and quiet", line, key[0])
+		return bad("unknown key %q: there are max_ttl and quiet", key[0])
 	}
 	return nil
 }
 
-// lineOf finds the line, from 1, on which a top-level key stands.
-func lineOf(text, key string) int {
-	lines := strings.Split(text, "\n")
-	return 1 + max(0, slices.IndexFunc(lines, func(line string) bool {
-		return strings.HasPrefix(strings.TrimLeft(line, " \t\"'["), key)
-	}))
+// offsetOf finds a top-level key, whose positions the TOML library does not give:
+// the first that begins a line, bare or quoted or in the header of a table.
+func offsetOf(text, key string) int {
+	at := 0
+	for line := range strings.Lines(text) {
+		name := strings.TrimLeft(line, " \t\"'[")
+		rest, found := strings.CutPrefix(name, key)
+		if found && strings.IndexAny(rest, " \t\"'].=") == 0 {
+			return at + len(line) - len(name)
+		}
+		at += len(line)
+	}
+	return 0
 }
 
+// badAt is an error at an offset of the file's text.
+func (c *config) badAt(text string, at int, format string, args ...any) error {
+	before := text[:min(max(at, 0), len(text))]
+	line := 1 + strings.Count(before, "\n")
+	column := 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+	return &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("%s:%d:%d: ", c.path, line, column) + fmt.Sprintf(format, args...)}
+}
+
+// bad is an error of the file as a whole.
 func (c *config) bad(format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
-	sep := ": "
-	if text[0] >= '0' && text[0] <= '9' {
-		sep = ":"
-	}
-	return &wire.Error{Status: wire.Invalid, Message: c.path + sep + text}
+	return &wire.Error{Status: wire.Invalid, Message: c.path + ": " + fmt.Sprintf(format, args...)}
 }
 
 // span writes a duration for people: its two largest units, rounded up so that a
@@ -179,4 +190,11 @@ func span(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// MaxTTL is the longest ttl that the person's config file allows. Without a file
+// it is 24 hours.
+func MaxTTL(configFile string) (time.Duration, error) {
+	got, err := (&config{path: configFile}).read()
+	return got.maxTTL, err
 }

@@ -15,14 +15,18 @@ func TestConfig(t *testing.T) {
 	}{
 		{"empty", "", ""},
 		{"all", "max_ttl = \"1h30m\"\nquiet = true\n", ""},
-		{"unknown key", "# my config\nmax_tll = \"1h\"\n", `:2: unknown key "max_tll": there are max_ttl and quiet`},
-		{"letter case", "Quiet = true\n", `:1: unknown key "Quiet": there are max_ttl and quiet`},
-		{"a table", "[quiet]\nx = 1\n", ":1: quiet is true or false"},
-		{"not a duration", "max_ttl = \"long\"\n", `:1: max_ttl is a duration such as "24h"`},
-		{"a number", "\nmax_ttl = 24\n", `:2: max_ttl is a duration such as "24h"`},
-		{"zero", "max_ttl = \"0s\"\n", `:1: max_ttl is a duration such as "24h"`},
-		{"negative", "max_ttl = \"-1h\"\n", `:1: max_ttl is a duration such as "24h"`},
-		{"not built", "quiet = true\nidle = \"1h\"\n", ":2: idle is not built yet: remove it"},
+		{"unknown key", "# my config\nmax_tll = \"1h\"\n", `:2:1: unknown key "max_tll": there are max_ttl and quiet`},
+		{"letter case", "Quiet = true\n", `:1:1: unknown key "Quiet": there are max_ttl and quiet`},
+		{"a table", "[quiet]\nx = 1\n", ":1:2: quiet is true or false"},
+		{"indented", "quiet = true\n\t\"maß\" = 1\n", `:2:3: unknown key "maß": there are max_ttl and quiet`},
+		{"a longer key first", "max_ttl_of_mine = 1\n", `:1:1: unknown key "max_ttl_of_mine": there are max_ttl and quiet`},
+		{"no value", "quiet = true\nmax_ttl = \n", ":2:11: expected value but found '\\n' instead"},
+		{"twice", "quiet = true\nquiet = true\n", ":2:1: Key 'quiet' has already been defined."},
+		{"not a duration", "max_ttl = \"long\"\n", `:1:1: max_ttl is a duration such as "24h"`},
+		{"a number", "\nmax_ttl = 24\n", `:2:1: max_ttl is a duration such as "24h"`},
+		{"zero", "max_ttl = \"0s\"\n", `:1:1: max_ttl is a duration such as "24h"`},
+		{"negative", "max_ttl = \"-1h\"\n", `:1:1: max_ttl is a duration such as "24h"`},
+		{"not built", "quiet = true\nidle = \"1h\"\n", ":2:1: idle is not built yet: remove it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +66,7 @@ func TestConfigFileIsChecked(t *testing.T) {
 		}, "others may write it"},
 		"a directory": {func() error { return os.Mkdir(path, 0o700) }, "not a regular file"},
 		"big":         {func() error { return os.WriteFile(path, make([]byte, maxConfig+1), 0o600) }, "over 64 KiB"},
-		"broken":      {func() error { return os.WriteFile(path, []byte("quiet = \n"), 0o600) }, ":1: "},
+		"broken":      {func() error { return os.WriteFile(path, []byte("quiet = \n"), 0o600) }, ":1:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := tt.make(); err != nil {

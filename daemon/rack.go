@@ -193,13 +193,15 @@ func (c *Cache) List(ctx context.Context, site string) ([]Item, error) {
 	return items, nil
 }
 
-// checkNames refuses what no worksite could ask for.
+// checkNames refuses what no worksite could ask for. It does not say what it got:
+// where a client mixes up its arguments that may be a value. The commands, which
+// know what is a name, say it.
 func checkNames(site, name string) error {
-	if err := worksite.CheckName(site); err != nil {
-		return &wire.Error{Status: wire.Invalid, Message: err.Error()}
+	if worksite.CheckName(site) != nil {
+		return &wire.Error{Status: wire.Invalid, Message: "that is no name of a worksite"}
 	}
-	if err := worksite.CheckSecretName(name); err != nil {
-		return &wire.Error{Status: wire.Invalid, Message: err.Error()}
+	if worksite.CheckSecretName(name) != nil {
+		return &wire.Error{Status: wire.Invalid, Message: "that is no name of a secret"}
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -37,10 +36,8 @@ func (p *plan) ttl(s worksite.Secret) time.Duration {
 
 // checkTTL refuses a ttl over the user's limit.
 func (p *plan) checkTTL() error {
-	for _, s := range p.site.Secrets {
-		if p.ttl(s) > p.limits.maxTTL {
-			return &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("ttl over max_ttl, %s", span(p.limits.maxTTL))}
-		}
+	if err := p.site.CheckTTL(p.limits.maxTTL); err != nil {
+		return &wire.Error{Status: wire.Invalid, Message: err.Error()}
 	}
 	return nil
 }

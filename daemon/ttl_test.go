@@ -273,10 +273,16 @@ func TestAbsentNamesAreRemembered(t *testing.T) {
 			t.Errorf("the key was asked for %d times", n)
 		}
 		// Another login session's daemon sets it in the same rack.
-		other := *r.rig
-		other.options.Place = wire.PlaceIn(r.dir+"/other", "")
-		other.open()
-		other.set("B", "2")
+		options := r.options
+		options.Place = wire.PlaceIn(r.dir+"/other", "")
+		other, err := NewCache(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if err := other.Set(t.Context(), "acme/api", "B", []byte("2")); err != nil {
+			t.Fatal(err)
+		}
 		r.want(r.grant(), wire.OK, "A=1 B=2")
 	})
 }
