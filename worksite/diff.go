@@ -149,7 +149,7 @@ func commandWords(prefixes []string) string {
 	}
 	words := make([]string, len(prefixes))
 	for i, p := range prefixes {
-		words[i] = visible(p)
+		words[i] = Visible(p)
 	}
 	return strings.Join(words, ", ")
 }
@@ -157,7 +157,7 @@ func commandWords(prefixes []string) string {
 func sourceWords(from []string) string {
 	words := make([]string, len(from))
 	for i, source := range from {
-		if words[i] = visible(source); source == "" {
+		if words[i] = Visible(source); source == "" {
 			words[i] = "rack"
 		}
 	}
@@ -184,11 +184,11 @@ const maxShown = 200
 // short is the beginning of a text, made visible.
 func short(text string) string {
 	if len(text) <= maxShown {
-		return visible(text)
+		return Visible(text)
 	}
 	cut := maxShown
 	for cut > 0 && !utf8.RuneStart(text[cut]) {
 		cut--
 	}
-	return fmt.Sprintf("%s… (%d bytes)", visible(text[:cut]), len(text))
+	return fmt.Sprintf("%s… (%d bytes)", Visible(text[:cut]), len(text))
 }

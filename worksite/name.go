@@ -133,8 +133,8 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// visible is text as it is where a terminal shows it as it is, else quoted.
-func visible(text string) string {
+// Visible is text as it is where a terminal shows it as it is, else quoted.
+func Visible(text string) string {
 	plain := utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
 		return !unicode.IsPrint(r) || r == '"' || r == '\\'
 	})

@@ -142,9 +142,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Line == 0 {
-		return visible(e.Path) + ": " + e.Text
+		return Visible(e.Path) + ": " + e.Text
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", visible(e.Path), e.Line, e.Col, e.Text)
+	return fmt.Sprintf("%s:%d:%d: %s", Visible(e.Path), e.Line, e.Col, e.Text)
 }
 
 // fault is an error at an offset of the text.

@@ -1,0 +1,112 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"keyrack/daemon"
+	"keyrack/worksite"
+)
+
+func allowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "allow [DIR]",
+		Short: "approve the worksite here, as its file is now",
+		Long: `Shows what the .keyrack.toml of the worksite in DIR, or in the working directory,
+asks for, or what it asks for since the last approval, and approves it. The
+approval is bound to the directory and to the exact bytes of the file: any change
+withdraws it.`,
+		Args: atMostOne,
+		RunE: func(c *cobra.Command, args []string) error {
+			root, err := findRoot(first(args))
+			if err != nil {
+				return err
+			}
+			site, err := usable(root)
+			if err != nil {
+				return err
+			}
+			if err := approve(site); err != nil {
+				return err
+			}
+			return touch(c.Context())
+		},
+	}
+}
+
+// first is the argument that may be there.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// usable reads the worksite at root and refuses what no approval could make work.
+func usable(root string) (*worksite.Site, error) {
+	site, err := worksite.Read(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := site.Unbuilt(); err != nil {
+		return nil, err
+	}
+	config, err := configFile()
+	if err != nil {
+		return nil, err
+	}
+	limit, err := daemon.MaxTTL(config)
+	if err != nil {
+		return nil, err
+	}
+	return site, site.CheckTTL(limit)
+}
+
+// approve shows what site asks for and then approves it.
+func approve(site *worksite.Site) error {
+	store, err := approvals()
+	if err != nil {
+		return err
+	}
+	last := store.Last(site)
+	lines := worksite.Diff(last, site)
+	switch {
+	case len(lines) > 0 && last == nil:
+		say("%s asks for:", site.Name)
+	case len(lines) > 0:
+		say("%s asks for something else now:", site.Name)
+	case last == nil:
+		say("%s asks for nothing", site.Name)
+	default:
+		say("%s: nothing that it asks for has changed", site.Name)
+	}
+	for _, line := range lines {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	if last == nil || last.Name != site.Name {
+		pointOut(store.Others(site), site.Name)
+	}
+	if err := store.Allow(site); err != nil {
+		return fmt.Errorf("keeping the approval: %w", err)
+	}
+	say("allowed")
+	return nil
+}
+
+// maxPointedOut bounds the list of directories of one name.
+const maxPointedOut = 5
+
+// pointOut tells which other directories have the name that is about to be
+// approved. With it they share what the rack holds.
+func pointOut(others []string, name string) {
+	for i, dir := range others {
+		if i == maxPointedOut {
+			say("and so are %d more directories", len(others)-i)
+			break
+		}
+		say("%s is also %s: both get the same secrets", name, worksite.Visible(filepath.Clean(dir)))
+	}
+}
