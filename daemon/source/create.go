@@ -81,9 +81,10 @@ func (r Rack) clear(kind string) error {
 		return err
 	}
 	if there {
-		return fmt.Errorf("%w: %s", ErrExists, r.file())
+		return fmt.Errorf("%w: %s", ErrExists, r.File())
 	}
-	for path, own := range map[string]string{r.identityFile(): None, r.sealedFile(): Passphrase} {
+	for _, own := range []string{None, Passphrase} {
+		path := r.KeyFile(own)
 		there, err := exists(path)
 		if err != nil {
 			return err
@@ -99,17 +100,17 @@ func (r Rack) clear(kind string) error {
 func (r Rack) leftKey(ctx context.Context, l Lock) ([]byte, error) {
 	switch l.Kind {
 	case None:
-		if there, err := exists(r.identityFile()); !there || err != nil {
+		if there, err := exists(r.KeyFile(None)); !there || err != nil {
 			return nil, err
 		}
 		return r.fromIdentityFile()
 	case Passphrase:
-		if there, err := exists(r.sealedFile()); !there || err != nil {
+		if there, err := exists(r.KeyFile(Passphrase)); !there || err != nil {
 			return nil, err
 		}
 		key, err := r.KeyFromPassphrase(l.Passphrase)
 		if errors.Is(err, ErrPassphrase) {
-			err = fmt.Errorf("%w: %s, the key of an earlier rack, has another: give that one, or move the file to where you keep old keys", err, r.sealedFile())
+			err = fmt.Errorf("%w: %s, the key of an earlier rack, has another: give that one, or move the file to where you keep old keys", err, r.KeyFile(Passphrase))
 		}
 		return key, err
 	case Keyring:
@@ -132,14 +133,14 @@ func (r Rack) keep(ctx context.Context, l Lock, key []byte) error {
 		if cost == 0 {
 			cost = workFactor
 		}
-		return sealKey(r.sealedFile(), key, l.Passphrase, cost)
+		return sealKey(r.KeyFile(Passphrase), key, l.Passphrase, cost)
 	}
 	text, err := identityText(key)
 	if err != nil {
 		return err
 	}
 	defer clear(text)
-	return writeBytes(r.identityFile(), text)
+	return writeBytes(r.KeyFile(None), text)
 }
 
 // finish writes what makes a key a rack.
@@ -161,9 +162,9 @@ func (r Rack) forget(l Lock) error {
 	case Keyring:
 		return keyring{l.Program}.remove(context.Background())
 	case Passphrase:
-		return os.Remove(r.sealedFile())
+		return os.Remove(r.KeyFile(Passphrase))
 	}
-	return os.Remove(r.identityFile())
+	return os.Remove(r.KeyFile(None))
 }
 
 // Key returns the key of a rack whose lock answers by itself: of None from its

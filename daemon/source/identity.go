@@ -41,9 +41,9 @@ func (r Rack) CheckKey(key []byte) error {
 
 // fromIdentityFile reads the key from a file that only its owner may read.
 func (r Rack) fromIdentityFile() ([]byte, error) {
-	file, info, err := openFile(r.identityFile())
+	file, info, err := openFile(r.KeyFile(None))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing: the rack can't be opened without it", r.identityFile())
+		return nil, fmt.Errorf("%s is missing: the rack can't be opened without it", r.KeyFile(None))
 	}
 	if err != nil {
 		return nil, err
@@ -51,16 +51,16 @@ func (r Rack) fromIdentityFile() ([]byte, error) {
 	defer file.Close()
 	switch owner := info.Sys().(*syscall.Stat_t).Uid; {
 	case int(owner) != os.Geteuid():
-		return nil, fmt.Errorf("%s belongs to another user", r.identityFile())
+		return nil, fmt.Errorf("%s belongs to another user", r.KeyFile(None))
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s: others may read it (mode %03o): the rack's key may be known to them", r.identityFile(), info.Mode().Perm())
+		return nil, fmt.Errorf("%s: others may read it (mode %03o): the rack's key may be known to them", r.KeyFile(None), info.Mode().Perm())
 	}
 	text, err := readOpen(file, info, maxSmall)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(text)
-	return keyIn(text, r.identityFile())
+	return keyIn(text, r.KeyFile(None))
 }
 
 // keyIn finds the one key in the text of an identity file, as age-keygen writes
@@ -101,14 +101,14 @@ const workFactor = 18
 // KeyFromPassphrase returns the key of a rack whose lock is Passphrase, or
 // ErrPassphrase. It takes about a second.
 func (r Rack) KeyFromPassphrase(passphrase []byte) ([]byte, error) {
-	sealed, err := readFile(r.sealedFile(), maxSmall)
+	sealed, err := readFile(r.KeyFile(Passphrase), maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing: the rack can't be opened without it", r.sealedFile())
+		return nil, fmt.Errorf("%s is missing: the rack can't be opened without it", r.KeyFile(Passphrase))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return unseal(sealed, passphrase, r.sealedFile())
+	return unseal(sealed, passphrase, r.KeyFile(Passphrase))
 }
 
 func unseal(sealed, passphrase []byte, file string) ([]byte, error) {

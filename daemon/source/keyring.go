@@ -20,8 +20,11 @@ const (
 	account = "rack-key-v1"
 )
 
+// KeyringItem names that item for people.
+const KeyringItem = "service " + service + ", account " + account
+
 // errNoItem says that the keyring answers and has no key.
-var errNoItem = errors.New("it has no item " + service + ", " + account)
+var errNoItem = errors.New("it has no item of " + KeyringItem)
 
 // keyring is the OS keyring, asked by a child process that runs program. Its
 // library waits for a person without a limit and can't be told to stop; a process
@@ -51,7 +54,7 @@ func (k keyring) get(ctx context.Context) ([]byte, error) {
 	}
 	if _, err := identityOf(key); err != nil {
 		clear(key)
-		return nil, fmt.Errorf("%w: its item %s, %s holds something else than a rack's key", ErrKeyring, service, account)
+		return nil, fmt.Errorf("%w: its item of %s holds something else than a rack's key: move it away", ErrKeyring, KeyringItem)
 	}
 	return key, nil
 }

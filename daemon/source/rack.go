@@ -131,7 +131,7 @@ func (r Rack) open(key []byte) (size int, plain io.Reader, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	sealed, err := readFile(r.file(), maxRack)
+	sealed, err := readFile(r.File(), maxRack)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil, ErrNoRack
 	}
@@ -149,7 +149,7 @@ func (r Rack) open(key []byte) (size int, plain io.Reader, err error) {
 }
 
 func (r Rack) damaged(how string) error {
-	return fmt.Errorf("%s is %w, it stays as it is: %s", r.file(), ErrDamaged, how)
+	return fmt.Errorf("%s is %w, it stays as it is: %s", r.File(), ErrDamaged, how)
 }
 
 // store writes the rack whole. The caller is its one writer.
@@ -163,7 +163,7 @@ func (r Rack) store(key []byte, c content) error {
 	if len(text) > maxRack-maxSmall { // what age adds is less
 		return fmt.Errorf("the rack would be over %d MiB", maxRack>>20)
 	}
-	return writeFile(r.file(), func(w io.Writer) error { return seal(w, text, identity.Recipient()) })
+	return writeFile(r.File(), func(w io.Writer) error { return seal(w, text, identity.Recipient()) })
 }
 
 // seal writes text as an age file.

@@ -48,12 +48,26 @@ const (
 	maxSmall = 64 << 10 // the other files
 )
 
-func (r Rack) file() string          { return filepath.Join(r.Dir, "rack.age") }
-func (r Rack) kindFile() string      { return filepath.Join(r.Dir, "lock") }
-func (r Rack) identityFile() string  { return filepath.Join(r.Dir, "identity") }
-func (r Rack) sealedFile() string    { return filepath.Join(r.Dir, "identity.age") }
-func (r Rack) writersLock() string   { return filepath.Join(r.Dir, "rack.age.lock") }
-func (r Rack) exists() (bool, error) { return exists(r.file()) }
+// File is the rack's file.
+func (r Rack) File() string { return filepath.Join(r.Dir, "rack.age") }
+
+// KeyFile is the file that holds the key where the lock is of this kind, "" for
+// none.
+func (r Rack) KeyFile(kind string) string {
+	switch kind {
+	case None:
+		return filepath.Join(r.Dir, "identity")
+	case Passphrase:
+		return filepath.Join(r.Dir, "identity.age")
+	}
+	return ""
+}
+
+func (r Rack) kindFile() string    { return filepath.Join(r.Dir, "lock") }
+func (r Rack) writersLock() string { return filepath.Join(r.Dir, "rack.age.lock") }
+
+func (r Rack) exists() (bool, error) { return exists(r.File()) }
+
 func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,108 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyrack/daemon"
+	"keyrack/daemon/source"
+)
+
+func unlockCommand() *cobra.Command {
+	var ttl time.Duration
+	c := &cobra.Command{
+		Use:   "unlock",
+		Short: "end lock; a rack with a passphrase asks for it",
+		Long: `Ends keyrack lock. Where the rack's lock is a passphrase, it asks for that, hidden,
+or reads it from the first line of standard input, and the daemon keeps the rack's
+key for 8h, or for --ttl.`,
+		Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			given := c.Flags().Changed("ttl")
+			if given && ttl <= 0 {
+				return usage(c, "--ttl is longer than 0")
+			}
+			store, err := rack()
+			if err != nil {
+				return err
+			}
+			kind, err := store.Kind()
+			if err != nil {
+				return err
+			}
+			if given && kind != source.Passphrase {
+				return usage(c, "--ttl is how long a passphrase holds, and this rack has none")
+			}
+			return unlock(c.Context(), store, kind, ttl)
+		},
+	}
+	c.Flags().DurationVar(&ttl, "ttl", 0, "how long the daemon keeps the rack's key, such as 30m")
+	return c
+}
+
+func unlock(ctx context.Context, store source.Rack, kind string, ttl time.Duration) error {
+	client, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	if kind != source.Passphrase {
+		if err := client.Unlock(ctx, nil, 0); err != nil {
+			return err
+		}
+		say("unlocked")
+		return nil
+	}
+	key, err := keyFromPerson(store)
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	return giveKey(ctx, client, key, ttl)
+}
+
+// giveKey unlocks the daemon with the rack's key.
+func giveKey(ctx context.Context, client *daemon.Client, key []byte, ttl time.Duration) error {
+	if err := client.Unlock(ctx, key, ttl); err != nil {
+		return err
+	}
+	status, err := client.Status(ctx, "")
+	if err != nil {
+		return err
+	}
+	say("unlocked for %s", short(status.RackKeyLeft))
+	return nil
+}
+
+// tries is how often a person at a terminal may mistype a passphrase.
+const tries = 3
+
+// keyFromPerson asks for the passphrase that opens the rack's key.
+func keyFromPerson(store source.Rack) ([]byte, error) {
+	if !onTerminal() {
+		passphrase, err := readInput(true)
+		defer clear(passphrase)
+		if err == nil && len(passphrase) == 0 {
+			err = errors.New("no passphrase: it is asked for on a terminal, or read from standard input")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return store.KeyFromPassphrase(passphrase)
+	}
+	q := &questions{}
+	for try := 1; ; try++ {
+		passphrase, err := q.hidden("passphrase of the rack: ")
+		if err != nil {
+			return nil, err
+		}
+		key, err := store.KeyFromPassphrase(passphrase)
+		clear(passphrase)
+		if !errors.Is(err, source.ErrPassphrase) || try == tries {
+			return key, err
+		}
+		say("%s, try again", err)
+	}
+}
