@@ -2,13 +2,699 @@
 # command line runs inside it, and at no other time.
 #
 # Assignments of __keyrack_bin, __keyrack_socket and __keyrack_generation_file
-# stand before this file.
+# (and __keyrack_use_client, to ask through the client alone) stand before this
+# file.
+#
+# All of it is one word in single quotes, so that no alias of the person's is
+# expanded in it; therefore there is no single quote below. "emulate -c" makes
+# its options stick to each function: none of them sees the person's options,
+# none is traced, and theirs are back when the function returns. Functions of
+# the person's with a builtin's name are kept out by "builtin". Variables that
+# are alive while a secret is set are named __keyrack_*, which no secret is.
 
-'builtin' 'emulate' 'zsh' '-o' 'no_aliases' '-c' '
-# Take the hook out.
-__keyrack_off() {
-    unset -m "__keyrack_*"
-    unset -fm "__keyrack_*"
+'builtin' 'emulate' 'zsh' '-o' 'no_aliases' '-o' 'no_xtrace' '-o' 'no_verbose' '-o' 'no_err_exit' '-o' 'no_err_return' '-o' 'unset' '-o' 'no_multibyte' '-o' 'typeset_silent' '-c' '
+if [[ -o interactive ]]; then
+
+(( ! ${+functions[__keyrack_off]} )) || __keyrack_off again
+
+# --- Moments --------------------------------------------------------------
+
+# The first of all prompt hooks: the line is over, and so are its secrets.
+__keyrack_precmd() {
+    __keyrack_line=0
+    if [[ -n $__keyrack_held && $__keyrack_held != tree ]]; then
+        __keyrack_drop
+    fi
+    if (( ${#__keyrack_later} )); then
+        __keyrack_restore_later
+    fi
+    if (( __keyrack_covered )); then
+        __keyrack_uncover
+    fi
+    __keyrack_in_place || __keyrack_register
+    __keyrack_find
+    if [[ $__keyrack_held == tree ]]; then
+        __keyrack_refresh
+        __keyrack_take_urg
+    fi
+    builtin return 0
 }
-[[ -o interactive ]] || __keyrack_off
+
+# In tree mode, at the prompt: an edited file takes the values away, and the
+# next command line says so; a change at the daemon is asked for here.
+__keyrack_refresh() {
+    if ! __keyrack_unedited; then
+        __keyrack_drop
+    elif ! __keyrack_unchanged; then
+        __keyrack_ask
+    fi
+}
+
+# The last of all hooks before a command line; there is none for an empty one.
+__keyrack_preexec() {
+    __keyrack_line=1
+    __keyrack_in_place || __keyrack_register
+    __keyrack_find
+    if [[ -n $__keyrack_root ]] && __keyrack_wanted; then
+        __keyrack_ask
+    fi
+    builtin return 0
+}
+
+# After cd, pushd, popd and their like; in subshells, functions and completions
+# too. Where no command line runs (a widget, a completion) nothing is asked. A
+# function of the person called chpwd comes before this.
+__keyrack_chpwd() {
+    builtin local "__keyrack_last=$__keyrack_root" "__keyrack_again=$__keyrack_failed"
+    __keyrack_failed=0
+    __keyrack_find
+    if __keyrack_running && [[ -n $__keyrack_root ]]; then
+        if (( __keyrack_again )) || [[ $__keyrack_root != "$__keyrack_last" ]]; then
+            __keyrack_ask
+        fi
+    fi
+    builtin return 0
+}
+
+__keyrack_running() { (( __keyrack_line && ! ${+WIDGET} )) }
+
+# From the URG trap; false: the signal was not for us. At an idle prompt the
+# values just go: asking there would renew them for as long as nobody works.
+__keyrack_urg() {
+    if (( __keyrack_asking )); then # which looks once more when it is done
+        builtin return 0
+    elif [[ $__keyrack_held != tree ]] || __keyrack_unchanged; then
+        builtin return 1
+    elif __keyrack_running; then
+        __keyrack_ask
+    else
+        __keyrack_drop
+    fi
+    builtin return 0
+}
+
+# --- The worksite ---------------------------------------------------------
+
+# Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
+# values of the last one end, and so does what was said and what failed there.
+__keyrack_find() {
+    builtin local "__keyrack_dir=$PWD"
+    [[ $__keyrack_dir == /* ]] || __keyrack_dir=
+    while [[ -n $__keyrack_dir && ! -e $__keyrack_dir/.keyrack.toml ]]; do
+        __keyrack_dir=${__keyrack_dir%/*}
+    done
+    if [[ -z $__keyrack_dir && -e /.keyrack.toml ]]; then
+        __keyrack_dir=/
+    fi
+    if [[ $__keyrack_dir != "$__keyrack_root" ]]; then
+        __keyrack_drop
+        __keyrack_root=$__keyrack_dir
+        __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
+    fi
+}
+
+# Is there anything to ask before this command line?
+__keyrack_wanted() {
+    if (( __keyrack_failed )); then
+        builtin local REPLY
+        __keyrack_read_generation
+        [[ $REPLY != "$__keyrack_generation" ]]
+    elif [[ $__keyrack_held == tree ]]; then
+        ! { __keyrack_unedited && __keyrack_unchanged }
+    fi
+}
+
+# "$(<file)" forks nothing in zsh.
+__keyrack_read_generation() {
+    REPLY=
+    if [[ -f $__keyrack_generation_file && -r $__keyrack_generation_file ]]; then
+        REPLY="$(<"$__keyrack_generation_file")"
+    fi
+}
+
+__keyrack_unchanged() {
+    builtin local REPLY
+    __keyrack_read_generation
+    [[ -n $REPLY && $REPLY == "$__keyrack_generation" ]]
+}
+
+__keyrack_unedited() {
+    builtin local REPLY
+    __keyrack_read_file
+    [[ $REPLY == "$__keyrack_text" ]]
+}
+
+__keyrack_read_file() {
+    REPLY=
+    if [[ -f $__keyrack_root/.keyrack.toml && -r $__keyrack_root/.keyrack.toml ]]; then
+        REPLY="$(<"$__keyrack_root/.keyrack.toml")"
+    fi
+}
+
+# --- Asking ---------------------------------------------------------------
+
+# One answer, once more where tree mode was overtaken by a change. Ctrl-C ends
+# it without one.
+__keyrack_ask() {
+    builtin local __keyrack_try
+    __keyrack_asking=1
+    for __keyrack_try in 1 2; do
+        __keyrack_ask_once
+        [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin break
+    done
+    __keyrack_asking=0
+}
+
+__keyrack_ask_once() {
+    builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines=
+    builtin local __keyrack_reply= __keyrack_shadowed=
+    {
+        if __keyrack_by_socket; then
+            __keyrack_drop
+            [[ -n $__keyrack_status ]] || __keyrack_take || __keyrack_by_client
+        else
+            __keyrack_drop
+            __keyrack_by_client
+        fi
+        __keyrack_settle
+    } always {
+        if [[ -z $__keyrack_status ]]; then
+            __keyrack_drop
+            __keyrack_fail ""
+            __keyrack_asking=0
+        fi
+    }
+}
+
+# Nothing is left of an answer that broke off in the middle.
+__keyrack_settle() {
+    [[ -n $__keyrack_status ]] || builtin return 0
+    __keyrack_hold
+    case $__keyrack_status in
+    (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
+    (*) __keyrack_failed=0 ;;
+    esac
+    __keyrack_tell
+}
+
+# __keyrack_fail GENERATION: ask no more until it changes, or a cd.
+__keyrack_fail() {
+    builtin local "REPLY=$1"
+    [[ -n $REPLY ]] || __keyrack_read_generation
+    __keyrack_generation=$REPLY
+    __keyrack_failed=1
+}
+
+# Mark what is exported, for shells started from here, and how long it stays.
+__keyrack_hold() {
+    builtin local REPLY
+    (( ${#__keyrack_names} )) || builtin return 0
+    builtin export "KEYRACK_EXPORTED=1 ${(j: :)__keyrack_names}"
+    __keyrack_held=command __keyrack_generation=$__keyrack_word
+    if [[ $__keyrack_mode == tree ]]; then
+        __keyrack_held=tree
+        __keyrack_read_file
+        # A variable of a function stood before one: ask again when that is over.
+        __keyrack_text=${__keyrack_shadowed:-$REPLY}
+        __keyrack_take_urg
+    else
+        __keyrack_cover
+    fi
+}
+
+# Lines for people are said once, the summary once for each time of entering;
+# not in a subshell, whose visit nobody sees.
+__keyrack_tell() {
+    if [[ $__keyrack_lines != "$__keyrack_said" ]]; then
+        __keyrack_said=$__keyrack_lines
+        builtin print -rnu2 -- "$__keyrack_lines"
+    fi
+    if [[ -n $__keyrack_summary && $ZSH_SUBSHELL == 0 ]] && (( ! __keyrack_announced )); then
+        __keyrack_announced=1
+        builtin print -ru2 -- "keyrack: ${__keyrack_summary//$~__keyrack_control/ }"
+    fi
+}
+
+# The three functions that an answer calls, inside __keyrack_ask_once.
+
+__keyrack_say() {
+    __keyrack_lines+="keyrack: ${1//$~__keyrack_control/ }$__keyrack_newline"
+}
+
+__keyrack_end() {
+    __keyrack_status=$1 __keyrack_word=$2 __keyrack_mode=$3 __keyrack_summary=$4
+}
+
+__keyrack_put() {
+    if ! __keyrack_valid "$1"; then
+        __keyrack_say "a name that may not be exported is left out"
+    elif [[ ${(Pt)1} == *-local* ]]; then
+        __keyrack_shadowed=/ # no text of a file
+    elif __keyrack_keep "$1"; then
+        builtin typeset -gx "$1=$2"
+    else
+        __keyrack_say "$1 cannot be set in this shell and is left alone"
+    fi
+}
+
+__keyrack_valid() {
+    case $1 in
+    (""|[0-9]*|*[^A-Za-z0-9_]*) builtin return 1 ;;
+    (LD_*|DYLD_*|KEYRACK_*|__keyrack*|BASH*|ZSH_*|fish_*|__fish*|XDG_*|COMP_*) builtin return 1 ;;
+    esac
+    [[ $__keyrack_refused != *" $1 "* ]]
+}
+
+# --- Asking the daemon without a fork ---------------------------------------
+
+# Leaves the payload of an answer in __keyrack_reply, or sets __keyrack_status.
+# False: let the client ask, which starts a daemon where there is none, and
+# knows the words for what is wrong. Who listens cannot be seen from zsh: that
+# the socket and its directory are of this user and closed to others is what
+# there is, by convention. A connect that waits because the daemon has let its
+# queue fill up is not bounded, but Ctrl-C ends it.
+__keyrack_by_socket() {
+    builtin setopt local_options local_traps
+    builtin local REPLY= __keyrack_fd=
+    (( __keyrack_sockets )) && __keyrack_load || builtin return 1
+    builtin trap - INT
+    builtin trap "" PIPE
+    {
+        __keyrack_is_private "${__keyrack_socket%/*}" 8#40000 &&
+            __keyrack_is_private "$__keyrack_socket" 8#140000 &&
+            builtin zsocket "$__keyrack_socket"
+    } 2>/dev/null || builtin return 1
+    __keyrack_fd=$REPLY
+    {
+        __keyrack_frame 1 hook "$__keyrack_root" "${sysparams[pid]}"
+        # A daemon that refuses may have closed already, and still be read.
+        builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
+        __keyrack_receive
+    } always {
+        builtin exec {__keyrack_fd}>&-
+    }
+}
+
+# The modules are loaded at the first question, not at the start of each shell.
+__keyrack_load() {
+    (( ! __keyrack_loaded )) || builtin return 0
+    {
+        builtin zmodload -F zsh/stat b:zstat &&
+            builtin zmodload -F zsh/datetime p:EPOCHREALTIME &&
+            builtin zmodload -F zsh/system b:sysread b:syswrite p:sysparams &&
+            builtin zmodload zsh/net/socket
+    } 2>/dev/null && __keyrack_loaded=1 || __keyrack_sockets=0
+    (( __keyrack_loaded ))
+}
+
+# __keyrack_is_private PATH TYPE
+__keyrack_is_private() {
+    builtin local -a __keyrack_stat
+    builtin zstat -L -A __keyrack_stat "$1" &&
+        (( (__keyrack_stat[3] & 8#170000) == $2 && !(__keyrack_stat[3] & 8#77) && __keyrack_stat[5] == EUID ))
+}
+
+__keyrack_frame() {
+    REPLY="${(pj:\0:)@}$__keyrack_nul"
+    REPLY="${#REPLY}$__keyrack_newline$REPLY"
+}
+
+# Read one frame: its length in decimal, a newline, the payload. False where
+# nothing came: the daemon is on its way out.
+__keyrack_receive() {
+    builtin local __keyrack_chunk= __keyrack_head= __keyrack_slow=
+    builtin local -i __keyrack_size=11 __keyrack_rc # all of it; at first, no head is longer
+    builtin local -F "__keyrack_until=$(( EPOCHREALTIME + 2 ))"
+    while (( ${#__keyrack_reply} < __keyrack_size )); do
+        __keyrack_read && __keyrack_rc=0 || __keyrack_rc=$?
+        if (( __keyrack_rc == 4 )); then
+            __keyrack_refuse "the daemon does not answer"
+            builtin return 0
+        elif (( __keyrack_rc )); then
+            [[ -n $__keyrack_reply ]] || builtin return 1
+            builtin break
+        fi
+        __keyrack_reply+=$__keyrack_chunk
+        if [[ -z $__keyrack_head && $__keyrack_reply == *$__keyrack_newline* ]]; then
+            __keyrack_head=${__keyrack_reply%%$__keyrack_newline*}
+            [[ $__keyrack_head == [1-9]* && $__keyrack_head == <1-8388608> ]] || builtin break
+            __keyrack_size=$(( ${#__keyrack_head} + 1 + __keyrack_head ))
+        fi
+    done
+    if [[ -n $__keyrack_head ]] && (( ${#__keyrack_reply} == __keyrack_size )); then
+        __keyrack_reply=${__keyrack_reply[${#__keyrack_head}+2,-1]}
+    else
+        __keyrack_refuse "the daemon sent a malformed answer"
+    fi
+}
+
+# Read what there is, or wait: half a second, then with a word about it. As
+# sysread: 4 when the two seconds are over, 5 at the end.
+__keyrack_read() {
+    builtin local -F __keyrack_wait
+    builtin local __keyrack_status_of_read
+    while builtin true; do
+        __keyrack_wait=$(( __keyrack_until - EPOCHREALTIME - (${#__keyrack_slow} ? 0 : 1.5) ))
+        (( __keyrack_wait <= 2 )) || __keyrack_wait=2 # the clock was put back
+        if (( __keyrack_wait > 0 )); then
+            builtin sysread -t $__keyrack_wait -s 65536 -i $__keyrack_fd __keyrack_chunk && builtin return 0
+            __keyrack_status_of_read=$?
+            (( __keyrack_status_of_read == 4 )) || builtin return $__keyrack_status_of_read
+        fi
+        [[ -z $__keyrack_slow ]] || builtin return 4
+        __keyrack_slow=1
+        builtin print -ru2 "keyrack: waiting for the daemon (Ctrl-C gives up)"
+    done
+}
+
+# There is no answer to use; this is why.
+__keyrack_refuse() {
+    __keyrack_say "$1"
+    __keyrack_end unavailable "" "" ""
+}
+
+# __keyrack_take: the answer, version, status, generation, mode, summary, number
+# of lines, lines, and a name and a value for each variable; or version, status,
+# message, hint. False where the daemon speaks another version.
+__keyrack_take() {
+    builtin local __keyrack_name __keyrack_value
+    builtin local -a __keyrack_fields
+    builtin local -i __keyrack_count
+    [[ $__keyrack_reply != *$__keyrack_nul ]] || __keyrack_fields=("${(@0)__keyrack_reply[1,-2]}")
+    __keyrack_reply=
+    [[ ${__keyrack_fields[1]-} == (1|) ]] || builtin return 1
+    if (( ${#__keyrack_fields} == 4 )) && [[ -n $__keyrack_fields[2] && $__keyrack_fields[2] != ok ]]; then
+        for __keyrack_value in "${(@)__keyrack_fields[3,4]}"; do
+            [[ -z $__keyrack_value ]] || __keyrack_say "$__keyrack_value"
+        done
+        __keyrack_end "$__keyrack_fields[2]" "" "" ""
+        builtin return 0
+    fi
+    if ! __keyrack_is_grant; then
+        __keyrack_refuse "the daemon sent a malformed grant"
+        builtin return 0
+    fi
+    __keyrack_count=$__keyrack_fields[6]
+    for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[7 + __keyrack_count,-1]}"; do
+        __keyrack_put "$__keyrack_name" "$__keyrack_value"
+    done
+    for __keyrack_value in "${(@)__keyrack_fields[7,6 + __keyrack_count]}"; do
+        __keyrack_say "$__keyrack_value"
+    done
+    __keyrack_end "${(@)__keyrack_fields[2,5]}"
+}
+
+__keyrack_is_grant() {
+    (( ${#__keyrack_fields} >= 6 )) &&
+        [[ -n $__keyrack_fields[2] && $__keyrack_fields[4] == (|command|tree) && $__keyrack_fields[6] == (0|[1-9]<->|[1-9]) ]] &&
+        (( ${#__keyrack_fields[6]} < 6 && $__keyrack_fields[6] + 6 <= ${#__keyrack_fields} )) &&
+        (( ($__keyrack_fields[6] + ${#__keyrack_fields}) % 2 == 0 ))
+}
+
+# --- Asking by the client -----------------------------------------------------
+
+__keyrack_by_client() {
+    builtin local __keyrack_code
+    if [[ ! -x $__keyrack_bin ]]; then
+        __keyrack_refuse "$__keyrack_bin is gone, start a new shell once keyrack is installed again"
+        builtin return 0
+    fi
+    __keyrack_code="$(builtin exec "$__keyrack_bin" __hook zsh "$__keyrack_root" "${sysparams[pid]:-$$}")"
+    builtin eval "$__keyrack_code"
+}
+
+# --- What was there before ------------------------------------------------
+
+# __keyrack_keep NAME: remember what it is, for __keyrack_restore, and make it a
+# plain variable or none. False where it cannot be changed.
+__keyrack_keep() {
+    builtin local REPLY=
+    (( ! ${+__keyrack_was[$1]} )) || builtin return 0
+    if (( ${+__keyrack_later[$1]} )); then
+        __keyrack_was[$1]=$__keyrack_later[$1]
+        builtin unset "__keyrack_later[$1]"
+    else
+        case ${(Pt)1} in
+        ("") __keyrack_was[$1]=unset ;;
+        (*-special*|*-tied*|*-readonly*) builtin return 1 ;;
+        (scalar|scalar-export) __keyrack_was[$1]="${(Pt)1} ${(P)1}" ;;
+        (*)
+            __keyrack_capture builtin typeset -p "$1"
+            __keyrack_was[$1]="code $REPLY"
+            builtin unset "$1"
+            ;;
+        esac
+    fi
+    __keyrack_names+=("$1")
+}
+
+__keyrack_drop() {
+    builtin local __keyrack_name
+    __keyrack_held= __keyrack_text=
+    (( ${#__keyrack_names} )) || builtin return 0
+    for __keyrack_name in "${(@)__keyrack_names}"; do
+        __keyrack_restore "$__keyrack_name" "$__keyrack_was[$__keyrack_name]"
+    done
+    __keyrack_names=() __keyrack_was=()
+    builtin unset KEYRACK_EXPORTED
+    (( ! ${#__keyrack_later} )) || __keyrack_watch
+}
+
+# __keyrack_restore NAME WAS. A local variable of a function that still runs
+# hides the one that is meant, which zsh lets nobody reach: later.
+__keyrack_restore() {
+    case ${(Pt)1} in
+    (*-local*)
+        __keyrack_later[$1]=$2
+        builtin return 0
+        ;;
+    (*-readonly*) builtin typeset -g +r "$1" ;;
+    esac
+    case $2 in
+    ("scalar "*|"scalar-export "*)
+        [[ ${(Pt)1} == (scalar|scalar-export) ]] || builtin unset "$1"
+        builtin typeset -g "$1=${2#* }"
+        if [[ $2 == scalar-export* ]]; then
+            builtin typeset -gx "$1"
+        else
+            builtin typeset -g +x "$1"
+        fi
+        ;;
+    (*)
+        builtin unset "$1"
+        [[ $2 == unset ]] || builtin eval "${2#code }"
+        ;;
+    esac
+}
+
+__keyrack_restore_later() {
+    builtin local __keyrack_name __keyrack_what
+    for __keyrack_name in "${(@k)__keyrack_later}"; do
+        __keyrack_what=$__keyrack_later[$__keyrack_name]
+        builtin unset "__keyrack_later[$__keyrack_name]"
+        __keyrack_restore "$__keyrack_name" "$__keyrack_what"
+    done
+}
+
+# Restore as soon as the function is over: before the next list, by a DEBUG
+# trap, unless the person has one; then at the prompt.
+__keyrack_watch() {
+    builtin local REPLY
+    (( ! ${+functions[TRAPDEBUG]} )) && ! __keyrack_find_trap DEBUG || builtin return 0
+    builtin eval "TRAPDEBUG() {
+        __keyrack_restore_later
+        (( \${#__keyrack_later} )) || builtin unfunction TRAPDEBUG
+    }"
+}
+
+# __keyrack_capture COMMAND...: its output in REPLY, without a fork.
+__keyrack_capture() {
+    () {
+        "${(@)argv[2,-1]}" >|"$1"
+        REPLY="$(<"$1")"
+    } =(<<<"") "$@"
+}
+
+# --- In place, and kept in place --------------------------------------------
+
+# First at the prompt and after a cd, last before a line: what others run there
+# has no secret, or not those of the last worksite.
+__keyrack_in_place() {
+    [[ ${precmd_functions[1]-} == __keyrack_precmd && ${preexec_functions[-1]-} == __keyrack_preexec &&
+        ${chpwd_functions[1]-} == __keyrack_chpwd ]]
+}
+
+__keyrack_register() {
+    builtin local __keyrack_name
+    for __keyrack_name in precmd_functions preexec_functions chpwd_functions; do
+        if [[ ${(Pt)__keyrack_name} != array* ]]; then
+            (( ${(P)+__keyrack_name} )) || __keyrack_made+=($__keyrack_name)
+            builtin typeset -ga $__keyrack_name
+        fi
+    done
+    __keyrack_unlist
+    precmd_functions=(__keyrack_precmd "${(@)precmd_functions}")
+    preexec_functions+=(__keyrack_preexec)
+    chpwd_functions=(__keyrack_chpwd "${(@)chpwd_functions}")
+}
+
+__keyrack_unlist() {
+    if [[ -n $__keyrack_first ]]; then
+        precmd_functions=("${(@)precmd_functions:#precmd}")
+        __keyrack_first=
+    fi
+    precmd_functions=("${(@)precmd_functions:#__keyrack_precmd}")
+    preexec_functions=("${(@)preexec_functions:#__keyrack_preexec}")
+    chpwd_functions=("${(@)chpwd_functions:#__keyrack_chpwd}")
+}
+
+# A function of the person called precmd would come before all hooks, with the
+# secrets still there, and a line may empty precmd_functions. So for the time of
+# a line that has secrets, precmd is ours, and moves theirs behind itself.
+__keyrack_cover() {
+    __keyrack_covered=1
+    [[ ${functions[precmd]-} != *__keyrack_covering* ]] || builtin return 0
+    if (( ${+functions[precmd]} )); then
+        __keyrack_copy precmd __keyrack_precmd_theirs
+    fi
+    builtin eval "precmd() { __keyrack_covering }"
+}
+
+__keyrack_covering() {
+    __keyrack_precmd
+    if (( ${+functions[precmd]} )); then
+        precmd_functions=(precmd "${(@)precmd_functions}")
+        __keyrack_first=1
+    fi
+}
+
+__keyrack_uncover() {
+    __keyrack_covered=0
+    if [[ ${functions[precmd]-} == *__keyrack_covering* ]]; then
+        builtin unfunction precmd
+        (( ! ${+functions[__keyrack_precmd_theirs]} )) || __keyrack_copy __keyrack_precmd_theirs precmd
+    fi
+    (( ! ${+functions[__keyrack_precmd_theirs]} )) || builtin unfunction __keyrack_precmd_theirs
+}
+
+# zsh before 5.8 has no "functions -c".
+__keyrack_copy() {
+    builtin functions -c $1 $2 2>/dev/null || functions[$2]=$functions[$1]
+}
+
+# --- Traps ----------------------------------------------------------------
+
+# In tree mode ours runs in the place of the trap that the person has for
+# SIGURG, which runs where the signal was not for us. It is no function, so that
+# theirs has their options.
+__keyrack_take_urg() {
+    builtin local REPLY= __keyrack_theirs=
+    (( ! ZSH_SUBSHELL )) || builtin return 0
+    if (( ${+functions[TRAPURG]} )); then
+        __keyrack_copy TRAPURG __keyrack_urg_theirs
+        __keyrack_theirs="__keyrack_urg_theirs $(( ${signals[(i)URG]} - 1 ))"
+    elif __keyrack_find_trap URG; then
+        [[ $REPLY != *__keyrack_urg* ]] || builtin return 0
+        __keyrack_theirs=$REPLY
+    fi
+    __keyrack_urg_was=("$REPLY")
+    builtin trap -- "__keyrack_urg || {
+$__keyrack_theirs
+builtin true
+}" URG
+}
+
+__keyrack_give_urg() {
+    builtin local REPLY=
+    __keyrack_find_trap URG && [[ $REPLY == *__keyrack_urg* ]] || builtin return 0
+    builtin trap - URG
+    if (( ${+functions[__keyrack_urg_theirs]} )); then
+        __keyrack_copy __keyrack_urg_theirs TRAPURG
+    elif [[ -n $__keyrack_urg_was ]]; then
+        builtin trap -- "$__keyrack_urg_was" URG
+    fi
+}
+
+# __keyrack_find_trap SIGNAL: REPLY is the action of a trap that is no function.
+__keyrack_find_trap() {
+    builtin local -a __keyrack_words
+    builtin local -i __keyrack_at
+    __keyrack_capture builtin trap
+    __keyrack_words=("${(@z)REPLY}")
+    REPLY=
+    for (( __keyrack_at = ${#__keyrack_words}; __keyrack_at > 3; __keyrack_at-- )); do
+        if [[ "${(j: :)__keyrack_words[__keyrack_at - 3,__keyrack_at - 2]} $__keyrack_words[__keyrack_at]" == "trap -- $1" ]]; then
+            REPLY=${(Q)__keyrack_words[__keyrack_at - 1]}
+            builtin return 0
+        fi
+    done
+    builtin return 1
+}
+
+# --- On and off ---------------------------------------------------------------
+
+# __keyrack_off again: the script is being read once more; the prelude stays, and
+# what is known of this line and this worksite.
+__keyrack_off() {
+    builtin local __keyrack_name
+    __keyrack_drop
+    __keyrack_restore_later
+    (( ! ${+functions[TRAPDEBUG]} )) || [[ $functions[TRAPDEBUG] != *__keyrack_* ]] || builtin unfunction TRAPDEBUG
+    __keyrack_uncover
+    __keyrack_give_urg
+    __keyrack_unlist
+    for __keyrack_name in $__keyrack_made; do
+        (( ${#${(P)__keyrack_name}} )) || builtin unset $__keyrack_name
+    done
+    for __keyrack_name in ${(k)parameters[(I)__keyrack_*]}; do
+        case ${1-}:$__keyrack_name in
+        (*:__keyrack_name|again:__keyrack_(bin|socket|generation_file|use_client|line|root|announced|said)) ;;
+        (*) builtin unset $__keyrack_name ;;
+        esac
+    done
+    builtin unfunction -m "__keyrack_*"
+}
+
+__keyrack_begin() {
+    builtin typeset -g +x __keyrack_bin __keyrack_socket __keyrack_generation_file
+    builtin typeset -g __keyrack_root="${__keyrack_root-}" __keyrack_said="${__keyrack_said-}"
+    builtin typeset -gi __keyrack_line="${__keyrack_line-0}" __keyrack_announced="${__keyrack_announced-0}"
+    builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
+    builtin typeset -gi __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_loaded=0 __keyrack_sockets=1
+    builtin typeset -ga __keyrack_names __keyrack_made __keyrack_urg_was
+    builtin typeset -gA __keyrack_was __keyrack_later
+    builtin typeset -g __keyrack_nul="${(#):-0}" __keyrack_newline="${(#):-10}"
+    builtin typeset -g __keyrack_control="[${(#):-1}-${(#):-31}${(#):-127}]"
+    # A path that zsocket would cut or that is not plain is for the client.
+    if [[ -n ${__keyrack_use_client-} || $__keyrack_socket == *[^\ -~]* ]] || (( ${#__keyrack_socket} > 103 )); then
+        __keyrack_sockets=0
+    fi
+    builtin typeset -g __keyrack_refused=" _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4 \
+ SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY FUNCNEST \
+ UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH \
+ NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH \
+ PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS \
+ _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL \
+ PAGER BROWSER "
+}
+
+# Secrets that the shell was started with belong to the line that started it.
+__keyrack_forget_inherited() {
+    builtin local __keyrack_name
+    for __keyrack_name in ${${(s: :)KEYRACK_EXPORTED}[2,-1]}; do
+        if __keyrack_valid "$__keyrack_name" && [[ ${(Pt)__keyrack_name} != *-(special|readonly)* ]]; then
+            builtin unset $__keyrack_name
+        fi
+    done
+    builtin unset KEYRACK_EXPORTED
+}
+
+__keyrack_begin
+(( ! ${+KEYRACK_EXPORTED} )) || __keyrack_forget_inherited
+__keyrack_register
+(( ! __keyrack_line )) || __keyrack_preexec
+
+else
+builtin unset __keyrack_bin __keyrack_socket __keyrack_generation_file __keyrack_use_client
+fi
 '
