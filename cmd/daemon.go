@@ -1,0 +1,104 @@
+package cmd
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keyrack/daemon"
+	"keyrack/daemon/wire"
+)
+
+func daemonCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "daemon",
+		Short: "run or stop the session's daemon, which starts by itself when it is needed",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(c, "there are daemon run and daemon stop")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return usage(c, "run or stop?") },
+	}
+	c.AddCommand(daemonRunCommand(), daemonStopCommand())
+	return c
+}
+
+func daemonRunCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "serve this login session in the foreground, until SIGTERM",
+		Args:  exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, err := daemonOptions()
+			if err != nil {
+				return err
+			}
+			daemon.Version = version()
+			return daemon.Serve(c.Context(), o)
+		},
+	}
+}
+
+func daemonOptions() (o daemon.Options, err error) {
+	if o.Place, err = wire.FindPlace(); err != nil {
+		return o, err
+	}
+	if o.DataDir, err = dataDir(); err != nil {
+		return o, err
+	}
+	if o.ConfigFile, err = configFile(); err != nil {
+		return o, err
+	}
+	store, err := rack()
+	if err != nil {
+		return o, err
+	}
+	program := self()
+	o.Key = func(ctx context.Context) ([]byte, error) { return store.Key(ctx, program) }
+	o.Log = func(line string) { say("%s", line) }
+	return o, nil
+}
+
+func daemonStopCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "end the daemon of this login session, and what it holds; no error where none runs",
+		Args:  exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			place, err := wire.FindPlace()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
+			defer cancel()
+			return daemon.Stop(ctx, place)
+		},
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version",
+		Args:  exactly(),
+		RunE:  func(*cobra.Command, []string) error { return output(version() + "\n") },
+	}
+}
+
+// version is the module's version as the Go tool stamped it, with the commit
+// where it was built from a checkout.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := info.Main.Version
+	if text == "" {
+		text = "(devel)"
+	}
+	return "keyrack " + text + " " + info.GoVersion
+}
