@@ -2,10 +2,389 @@
 # command line runs inside it, and at no other time.
 #
 # Assignments of __keyrack_bin, __keyrack_socket and __keyrack_generation_file
-# stand before this file.
+# stand before this file. fish runs the handlers of an event with $status and
+# $pipestatus kept. What people should read goes to standard error. Names that a
+# person's function may take are preceded by "builtin"; fish reserves set, test,
+# string, read, status and the like. "set -l" stands at the top of functions
+# alone, because in a block it would end with the block.
 
-function __keyrack_off
-    set -eg __keyrack_bin __keyrack_socket __keyrack_generation_file
-    functions -e __keyrack_off
+if status is-interactive
+
+functions -q __keyrack_off
+and __keyrack_off again
+
+# --- Moments --------------------------------------------------------------
+
+# At the prompt. The last line may have had no end that fish told us of.
+function __keyrack_prompt --on-event fish_prompt
+    if test "$__keyrack_asked$__keyrack_line" != 00
+        __keyrack_line_ends
+    end
+    __keyrack_find
+    if test -n "$__keyrack_root"
+        __keyrack_listen
+        test "$__keyrack_held" != tree
+        or __keyrack_refresh
+    end
 end
-status is-interactive; or __keyrack_off
+
+# After a command line.
+function __keyrack_postexec --on-event fish_postexec
+    __keyrack_line_ends
+end
+
+# After cd, also in functions, pipelines and substitutions, which fish runs in
+# this process. Where no command line runs (a key's binding, a completion)
+# nothing is asked.
+function __keyrack_moved --on-variable PWD
+    set -l was $__keyrack_root
+    set -l failed $__keyrack_failed
+    __keyrack_find
+    if test -n "$__keyrack_root" -a "$__keyrack_line" = 1
+        if test "$__keyrack_root" != "$was"; or test "$failed" = 1
+            __keyrack_ask
+        end
+    end
+end
+
+# Before a command line. Handlers run in the order in which they came: this one
+# comes anew at each prompt, so that no other one's programs see the secrets.
+function __keyrack_listen
+    function __keyrack_preexec --on-event fish_preexec
+        set -g __keyrack_line 1
+        if test -n "$__keyrack_root"; and string match -qr '\S' -- "$argv"; and __keyrack_wanted
+            __keyrack_ask
+        end
+    end
+end
+
+# The daemon sends SIGURG to a shell that holds values at its prompt (tree mode)
+# when they end. At the prompt they go, and the next command line asks.
+function __keyrack_urg --on-signal URG
+    test "$__keyrack_held" = tree
+    or return
+    __keyrack_unchanged
+    and return
+    if test "$__keyrack_line" = 1
+        __keyrack_ask
+    else
+        __keyrack_drop
+    end
+end
+
+function __keyrack_line_ends
+    set -g __keyrack_line 0
+    if test "$__keyrack_asked" = 1 # no end came: the client was killed, or Ctrl-C
+        __keyrack_fail ''
+        __keyrack_drop
+    else if test "$__keyrack_held" = command
+        __keyrack_drop
+    end
+end
+
+# In tree mode, at the prompt: an edited file takes the values away, and the next
+# command line says so; a change at the daemon is asked for here.
+function __keyrack_refresh
+    if not __keyrack_unedited
+        __keyrack_drop
+    else if not __keyrack_unchanged
+        __keyrack_ask
+        test "$__keyrack_held" = tree
+        or __keyrack_drop
+    end
+end
+
+# --- The worksite ---------------------------------------------------------
+
+# Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
+# values of the last one end, and so does what was said and what failed there.
+function __keyrack_find
+    set -l root
+    if test "$PWD" != "$__keyrack_pwd"
+        __keyrack_list_upward
+    end
+    for dir in $__keyrack_upward
+        if test -e "$dir/.keyrack.toml"
+            set root $dir
+            test -n "$dir"
+            or set root /
+            break
+        end
+    end
+    if test "$root" != "$__keyrack_root"
+        __keyrack_drop
+        set -g __keyrack_root $root
+        set -g __keyrack_announced 0
+        set -g __keyrack_failed 0
+        set -g __keyrack_said
+    end
+end
+
+# All directories from PWD upward, the topmost as an empty word. A command
+# substitution costs more than all else here: fish 3.1 alone, which gives named
+# groups to no variables, needs it.
+function __keyrack_list_upward
+    set -l dir $PWD
+    set -l below
+    set -g __keyrack_pwd $PWD
+    set -g __keyrack_upward
+    while test -n "$dir" -a "$dir" != "$below"
+        set -ga __keyrack_upward $dir
+        set below $dir
+        string match -qr '(?s)^(?<dir>.*)/' -- $dir
+        test "$dir" != "$below"
+        or set dir (string replace -r '(?s)/[^/]*$' '' -- $dir | string collect)
+    end
+    set -ga __keyrack_upward ''
+end
+
+# Is there anything to ask before this command line? Forks nothing.
+function __keyrack_wanted
+    if test "$__keyrack_failed" = 1
+        __keyrack_read_generation
+        test "$__keyrack_reply" != "$__keyrack_generation"
+    else if test "$__keyrack_held" = tree
+        not begin
+            __keyrack_unedited
+            and __keyrack_unchanged
+        end
+    end
+end
+
+function __keyrack_read_generation
+    set -g __keyrack_reply ''
+    test -r "$__keyrack_generation_file"
+    and read -g __keyrack_reply <"$__keyrack_generation_file"
+end
+
+function __keyrack_unchanged
+    __keyrack_read_generation
+    test -n "$__keyrack_reply" -a "$__keyrack_reply" = "$__keyrack_generation"
+end
+
+function __keyrack_unedited
+    __keyrack_read_file
+    test "$__keyrack_reply" = "$__keyrack_text"
+end
+
+function __keyrack_read_file
+    set -g __keyrack_reply ''
+    test -f "$__keyrack_root/.keyrack.toml" -a -r "$__keyrack_root/.keyrack.toml"
+    and read -gz __keyrack_reply <"$__keyrack_root/.keyrack.toml"
+end
+
+# --- Asking ---------------------------------------------------------------
+
+# What was held goes first, also where Ctrl-C ends all this: then
+# __keyrack_asked stays. The local fish_trace keeps values out of a trace.
+function __keyrack_ask
+    set -l fish_trace
+    __keyrack_drop
+    set -g __keyrack_asked 1
+    set -g __keyrack_answer
+    set -g __keyrack_lines
+    if test -x "$__keyrack_bin"
+        command $__keyrack_bin __hook fish $__keyrack_root $fish_pid | builtin source 2>/dev/null
+    else
+        builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' $__keyrack_bin >&2
+    end
+    set -g __keyrack_asked 0
+    __keyrack_take $__keyrack_answer
+end
+
+# __keyrack_take STATUS GENERATION MODE SUMMARY, or nothing where no answer came or it broke off.
+function __keyrack_take
+    if test -z "$argv[1]"
+        __keyrack_drop
+        __keyrack_fail ''
+        return
+    end
+    __keyrack_hold $argv
+    switch $argv[1]
+        case locked unavailable no-rack
+            __keyrack_fail $argv[2]
+        case '*'
+            set -g __keyrack_failed 0
+    end
+    __keyrack_tell $argv[4]
+end
+
+# __keyrack_fail GENERATION: ask no more until it changes, or a cd.
+function __keyrack_fail
+    set -g __keyrack_asked 0
+    set -g __keyrack_failed 1
+    set -g __keyrack_generation $argv[1]
+    if test -z "$argv[1]"
+        __keyrack_read_generation
+        set -g __keyrack_generation $__keyrack_reply
+    end
+end
+
+# Mark what is exported, for shells started from here, and how long it stays.
+function __keyrack_hold
+    set -q __keyrack_names[1]
+    or return
+    set -gx KEYRACK_EXPORTED "1 $__keyrack_names"
+    set -g __keyrack_generation $argv[2]
+    set -g __keyrack_held command
+    if test "$argv[3]" = tree
+        set -g __keyrack_held tree
+        __keyrack_read_file
+        set -g __keyrack_text $__keyrack_reply
+    end
+end
+
+# Lines for people are said once, the summary once for each time of entering.
+function __keyrack_tell
+    if test "$__keyrack_lines" != "$__keyrack_said"
+        set -g __keyrack_said $__keyrack_lines
+        set -q __keyrack_lines[1]
+        and builtin printf 'keyrack: %s\n' $__keyrack_lines >&2
+    end
+    if test -n "$argv[1]" -a "$__keyrack_announced" = 0
+        set -g __keyrack_announced 1
+        builtin printf 'keyrack: %s\n' $argv[1] >&2
+    end
+end
+
+# The three functions that an answer calls, inside __keyrack_ask.
+
+function __keyrack_say
+    set -ga __keyrack_lines $argv[1]
+end
+
+function __keyrack_end
+    set -g __keyrack_answer $argv
+end
+
+# A value is one element, also where the name ends in PATH. After "if", $status is
+# 0, and a "set" that succeeds leaves it so.
+function __keyrack_put
+    if not builtin contains -- "$argv[1]" $__keyrack_known
+        __keyrack_admit $argv[1]
+        or return
+    end
+    if set -qg $argv[1]
+        __keyrack_keep $argv[1]
+        or return
+    end
+    set -gx --unpath $argv[1] "$argv[2]"
+    if test $status = 0
+        set -ga __keyrack_names $argv[1]
+    else
+        __keyrack_say "$argv[1] can't be set in this shell and is left alone"
+        set -eg __keyrack_was_$argv[1]_
+        set -eg __keyrack_flags_$argv[1]_
+    end
+end
+
+# Names that a variable may have; the ones in __keyrack_known were seen before.
+function __keyrack_admit
+    if string match -qr '^[A-Za-z_][A-Za-z0-9_]*\z' -- "$argv[1]"
+        and not string match -qr '^(?:LD_|DYLD_|KEYRACK_|__keyrack|BASH|ZSH_|fish_|__fish|XDG_|COMP_)' -- $argv[1]
+        and not builtin contains -- $argv[1] $__keyrack_refused
+        set -ga __keyrack_known $argv[1]
+    else
+        __keyrack_say "a name that may not be exported is left out"
+        return 1
+    end
+end
+
+# --- What was there before ------------------------------------------------
+
+# __keyrack_keep NAME: remember the global variable. False where it is ours. An
+# exported local of a function that still runs is copied here, and would hide it.
+function __keyrack_keep
+    set -l flags -u --unpath
+    if builtin contains -- $argv[1] $__keyrack_names
+        return 1
+    end
+    set -el $argv[1]
+    set -qgx $argv[1]
+    and set flags[1] -x
+    set -qg --path $argv[1]
+    and set flags[2] --path
+    set -g __keyrack_flags_$argv[1]_ $flags
+    set -g __keyrack_was_$argv[1]_ $$argv[1]
+    set -ga __keyrack_kept $argv[1]
+    return 0
+end
+
+function __keyrack_drop
+    set -g __keyrack_held ''
+    set -q __keyrack_names[1]
+    or return
+    for name in $__keyrack_names KEYRACK_EXPORTED
+        set -eg $name
+    end
+    set -g __keyrack_names
+    for name in $__keyrack_kept
+        __keyrack_restore $name __keyrack_was_{$name}_ __keyrack_flags_{$name}_
+    end
+    set -g __keyrack_kept
+end
+
+# __keyrack_restore NAME WAS FLAGS
+function __keyrack_restore
+    set -l fish_trace
+    set -q $argv[3]
+    or return
+    set -g $$argv[3] $argv[1] $$argv[2]
+    set -eg $argv[2]
+    set -eg $argv[3]
+end
+
+# --- On and off -----------------------------------------------------------
+
+# __keyrack_off again: the prelude stays, for the script that is being read.
+function __keyrack_off
+    set -l keep
+    test "$argv[1]" = again
+    and set keep __keyrack_bin __keyrack_socket __keyrack_generation_file
+    __keyrack_drop
+    for name in (set -gn)
+        if string match -q '__keyrack_*' -- $name; and not builtin contains -- $name $keep
+            set -eg $name
+        end
+    end
+    for name in (builtin functions -an)
+        string match -q '__keyrack_*' -- $name
+        and builtin functions -e $name
+    end
+end
+
+# Secrets that the shell was started with belong to the line that started it.
+function __keyrack_forget_inherited
+    for name in (string split ' ' -- "$KEYRACK_EXPORTED")[2..-1]
+        __keyrack_admit $name
+        and set -eg $name
+    end
+    set -eg KEYRACK_EXPORTED
+end
+
+function __keyrack_start
+    set -g __keyrack_refused _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4 \
+        SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY \
+        FUNCNEST UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH \
+        NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH \
+        PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS \
+        _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL \
+        PAGER BROWSER umask dirprev dirnext
+    for name in root pwd upward text generation said names known kept lines answer reply held
+        set -gu __keyrack_$name
+    end
+    for name in line asked failed announced
+        set -gu __keyrack_$name 0
+    end
+    set -q KEYRACK_EXPORTED
+    and __keyrack_forget_inherited
+    __keyrack_listen
+end
+
+__keyrack_start
+
+else
+    set -eg __keyrack_bin
+    set -eg __keyrack_socket
+    set -eg __keyrack_generation_file
+end
