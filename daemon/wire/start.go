@@ -53,29 +53,43 @@ func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields 
 	}
 }
 
-// Stop asks the daemon at p, of whatever version, to stop and waits until nobody
-// listens. It is no error when nobody does.
+// Stop asks the daemon at p, of whatever version, to stop and waits until its
+// socket is gone. It is no error when no daemon runs.
 func Stop(p Place, within time.Duration) error {
 	return stop(p, newClock(within, nil))
 }
 
 func stop(p Place, c *clock) error {
+	if up, err := p.listening(c); !up {
+		return err
+	}
+	var old unix.Stat_t
+	if unix.Lstat(p.Socket, &old) != nil {
+		return nil
+	}
 	_, err := call(p, c, [][]byte{[]byte(VerbStop)})
 	var e *Error
 	if errors.As(err, &e) && e.Status != BadVersion && !e.absent {
 		return err
 	}
-	for {
-		fd, _, err := connect(p, c)
-		if err != nil {
+	for left := leaveTries; left > 0; {
+		var now unix.Stat_t
+		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino {
 			return nil
 		}
-		unix.Close(fd)
+		if up, err := p.listening(c); !up && err == nil {
+			left--
+		}
 		if c.pause() != nil {
 			return &Error{Status: Unavailable, Message: "the daemon does not stop"}
 		}
 	}
+	return nil
 }
+
+// leaveTries is how often stop looks for the socket of a daemon that listens no
+// more: one that died without removing it leaves it to the next.
+const leaveTries = 200
 
 // start has one client of many that come at once spawn the daemon; the others wait
 // for it, and one of them takes over where it fails.
