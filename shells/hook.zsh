@@ -390,7 +390,7 @@ __keyrack_take() {
         __keyrack_end "$__keyrack_fields[2]" "" "" ""
         builtin return 0
     fi
-    if ! __keyrack_is_grant; then
+    if ! __keyrack_is_grant || ! __keyrack_has_names; then
         __keyrack_refuse "the daemon sent a malformed grant"
         builtin return 0
     fi
@@ -409,6 +409,13 @@ __keyrack_is_grant() {
         [[ -n $__keyrack_fields[2] && $__keyrack_fields[4] == (|command|tree) && $__keyrack_fields[6] == (0|[1-9]<->|[1-9]) ]] &&
         (( ${#__keyrack_fields[6]} < 6 && $__keyrack_fields[6] + 6 <= ${#__keyrack_fields} )) &&
         (( ($__keyrack_fields[6] + ${#__keyrack_fields}) % 2 == 0 ))
+}
+
+__keyrack_has_names() {
+    builtin local __keyrack_name __keyrack_value
+    for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[7 + __keyrack_fields[6],-1]}"; do
+        [[ -n $__keyrack_name ]] || builtin return 1
+    done
 }
 
 # --- Asking by the client -----------------------------------------------------
