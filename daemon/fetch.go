@@ -21,18 +21,24 @@ type plan struct {
 }
 
 // plan reads and checks the worksite at root. Where the file can be read but may
-// not be used, it returns both the plan and the reason.
+// not be used, it returns both the plan and the reason. What was denied is denied
+// whatever else is wrong with it; what no approval would mend is said before an
+// approval is asked for.
 func (c *Cache) plan(root string) (*plan, error) {
 	if !strings.HasPrefix(root, "/") {
 		return nil, &wire.Error{Status: wire.Invalid, Message: "the worksite's directory has no absolute path"}
 	}
 	site, err := c.readSite(root)
+	if err != nil && c.store.Denied(root) {
+		return nil, errDenied
+	}
 	if err != nil {
 		return nil, &wire.Error{Status: wire.Invalid, Message: err.Error()}
 	}
 	p := &plan{root: root, site: site, digest: site.Digest}
-	if err := c.approved(site); err != nil {
-		return p, err
+	unapproved := c.approved(site)
+	if errors.Is(unapproved, errDenied) {
+		return p, unapproved
 	}
 	if err := site.Unbuilt(); err != nil {
 		return p, &wire.Error{Status: wire.Invalid, Message: err.Error()}
@@ -42,6 +48,9 @@ func (c *Cache) plan(root string) (*plan, error) {
 	}
 	if err := p.checkTTL(); err != nil {
 		return p, err
+	}
+	if unapproved != nil {
+		return p, unapproved
 	}
 	if c.isLocked() {
 		return p, ofSite(site.Name, errLocked())
