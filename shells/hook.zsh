@@ -426,14 +426,21 @@ __keyrack_by_client() {
         __keyrack_refuse "$__keyrack_bin is gone, start a new shell once keyrack is installed again"
         builtin return 0
     fi
-    __keyrack_code="$(builtin exec "$__keyrack_bin" __hook zsh "$__keyrack_root" "${sysparams[pid]:-$$}")"
+    __keyrack_run_client
     builtin eval "$__keyrack_code"
+}
+
+__keyrack_run_client() {
+    builtin setopt local_options local_traps
+    builtin trap - INT # the trap of the person does not know what is broken off here
+    __keyrack_code="$(builtin exec "$__keyrack_bin" __hook zsh "$__keyrack_root" "${sysparams[pid]:-$$}")"
 }
 
 # --- What was there before ------------------------------------------------
 
 # __keyrack_keep NAME: remember what it is, for __keyrack_restore, and make it a
-# plain variable or none. False where it cannot be changed.
+# plain variable or none. False where it may not be changed, or where "typeset
+# -p" does not give back all of it.
 __keyrack_keep() {
     builtin local REPLY=
     (( ! ${+__keyrack_was[$1]} )) || builtin return 0
@@ -443,7 +450,7 @@ __keyrack_keep() {
     else
         case ${(Pt)1} in
         ("") __keyrack_was[$1]=unset ;;
-        (*-special*|*-tied*|*-readonly*) builtin return 1 ;;
+        (float*|*-special*|*-tied*|*-readonly*|*-hide*) builtin return 1 ;;
         (scalar|scalar-export) __keyrack_was[$1]="${(Pt)1} ${(P)1}" ;;
         (*)
             __keyrack_capture builtin typeset -p "$1"
@@ -561,10 +568,9 @@ __keyrack_unlist() {
 __keyrack_cover() {
     __keyrack_covered=1
     [[ ${functions[precmd]-} != *__keyrack_covering* ]] || builtin return 0
-    if (( ${+functions[precmd]} )); then
-        __keyrack_copy precmd __keyrack_precmd_theirs
+    if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
+        builtin eval "precmd() { __keyrack_covering }"
     fi
-    builtin eval "precmd() { __keyrack_covering }"
 }
 
 __keyrack_covering() {
@@ -584,10 +590,9 @@ __keyrack_uncover() {
     (( ! ${+functions[__keyrack_precmd_theirs]} )) || builtin unfunction __keyrack_precmd_theirs
 }
 
-# zsh before 5.8 has no "functions -c".
-__keyrack_copy() {
-    builtin functions -c $1 $2 2>/dev/null || functions[$2]=$functions[$1]
-}
+# A function that is made here any other way keeps the options of this script.
+# False before zsh 5.8; there a function called precmd comes before the hook.
+__keyrack_copy() { builtin functions -c $1 $2 2>/dev/null }
 
 # --- Traps ----------------------------------------------------------------
 
@@ -598,7 +603,7 @@ __keyrack_take_urg() {
     builtin local REPLY= __keyrack_theirs=
     (( ! ZSH_SUBSHELL )) || builtin return 0
     if (( ${+functions[TRAPURG]} )); then
-        __keyrack_copy TRAPURG __keyrack_urg_theirs
+        __keyrack_copy TRAPURG __keyrack_urg_theirs || functions[__keyrack_urg_theirs]=$functions[TRAPURG]
         __keyrack_theirs="__keyrack_urg_theirs $(( ${signals[(i)URG]} - 1 ))"
     elif __keyrack_find_trap URG; then
         [[ $REPLY != *__keyrack_urg* ]] || builtin return 0
@@ -616,6 +621,7 @@ __keyrack_give_urg() {
     __keyrack_find_trap URG && [[ $REPLY == *__keyrack_urg* ]] || builtin return 0
     builtin trap - URG
     if (( ${+functions[__keyrack_urg_theirs]} )); then
+        functions[TRAPURG]=$functions[__keyrack_urg_theirs] # sets the trap, which "functions -c" does not
         __keyrack_copy __keyrack_urg_theirs TRAPURG
     elif [[ -n $__keyrack_urg_was ]]; then
         builtin trap -- "$__keyrack_urg_was" URG
