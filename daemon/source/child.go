@@ -26,6 +26,9 @@ const (
 func KeyringChild(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	limit, verb, err := childArgs(args)
 	if err == nil {
+		_, err = keyringEnvironment() // so that the library starts no D-Bus, whoever calls this
+	}
+	if err == nil {
 		err = undumpable()
 	}
 	if err != nil {
@@ -53,6 +56,9 @@ func KeyringChild(args []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	done := make(chan result, 1)
 	go func() {
 		answer, err := childAnswer(verb, key)
+		if err != nil && !errors.Is(err, keyrings.ErrNotFound) {
+			err = explain(err)
+		}
 		done <- result{answer, err}
 	}()
 	select {

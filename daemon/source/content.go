@@ -64,8 +64,8 @@ func notBare(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
 }
 
-// text is c as text, in a buffer that never moved. The caller wipes it.
-func (c content) text() []byte {
+// size is the size of c as text, or any number over maxRack.
+func (c content) size() int {
 	size := len(heading)
 	site := ""
 	for _, s := range c {
@@ -73,11 +73,19 @@ func (c content) text() []byte {
 			site = s.site
 			size += len("\n[]\n") + quotedSize([]byte(site))
 		}
-		size += len(s.name) + len(" = \n") + valueSize(s.value)
+		if size += len(s.name) + len(" = \n") + len(s.value); size > maxRack {
+			break
+		}
+		size += valueSize(s.value) - len(s.value)
 	}
-	text := make([]byte, 0, size)
+	return size
+}
+
+// text is c as text, in a buffer that never moved. The caller wipes it.
+func (c content) text() []byte {
+	text := make([]byte, 0, c.size())
 	text = append(text, heading...)
-	site = ""
+	site := ""
 	for _, s := range c {
 		if s.site != site {
 			site = s.site

@@ -127,8 +127,8 @@ func unseal(sealed, passphrase []byte, file string) ([]byte, error) {
 	defer clear(text)
 	if err == nil {
 		var n int
-		n, err = io.ReadFull(plain, text)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
+		n, err = readAll(plain, text)
+		if err == nil {
 			return keyIn(text[:n], file)
 		}
 	}

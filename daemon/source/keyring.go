@@ -108,7 +108,7 @@ func keyringError(err error, limit time.Duration, said string) error {
 	case ran && exit.ExitCode() == childFailed:
 		return fmt.Errorf("%w: %s", ErrKeyring, said)
 	case ran: // the child's own limit, or ours
-		return fmt.Errorf("%w does not answer within %s", ErrKeyring, limit)
+		return fmt.Errorf("%w does not answer within %s: it may wait for a person to unlock it", ErrKeyring, limit)
 	}
 	return fmt.Errorf("%w can't be asked: %w", ErrKeyring, err)
 }

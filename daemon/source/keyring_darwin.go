@@ -16,6 +16,9 @@ func personHere() bool { return true }
 // probe has nothing to find out: every macOS has a keychain.
 func probe() error { return nil }
 
+// explain has nothing to add.
+func explain(err error) error { return err }
+
 // undumpable keeps debuggers away from this process.
 func undumpable() error { return unix.PtraceDenyAttach() }
 

@@ -75,6 +75,26 @@ func probe() error {
 	return nil
 }
 
+// explain finds the common reason for err, which the library has not: a keyring
+// that is locked, and nobody unlocked it.
+func explain(err error) error {
+	bus, failed := dbus.SessionBus()
+	if failed != nil {
+		return err
+	}
+	for _, path := range []dbus.ObjectPath{"/org/freedesktop/secrets/collection/login", "/org/freedesktop/secrets/aliases/default"} {
+		locked, failed := bus.Object(secretService, path).GetProperty("org.freedesktop.Secret.Collection.Locked")
+		if failed != nil {
+			continue
+		}
+		if locked.Value() == true {
+			return errors.New("it is locked, and was not unlocked when it asked for that")
+		}
+		break
+	}
+	return err
+}
+
 // undumpable keeps other processes of this user from reading this one's memory.
 func undumpable() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
 

@@ -114,8 +114,8 @@ func (r Rack) load(ctx context.Context, key []byte) (content, error) {
 	}
 	text := make([]byte, sealed) // longer than what is in it
 	defer clear(text)
-	n, err := io.ReadFull(plain, text)
-	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	n, err := readAll(plain, text)
+	if err != nil {
 		return nil, r.damaged("truncated or changed")
 	}
 	c, err := parse(text[:n])
@@ -123,6 +123,23 @@ func (r Rack) load(ctx context.Context, key []byte) (content, error) {
 		return nil, r.damaged(err.Error())
 	}
 	return c, nil
+}
+
+// readAll reads what age decrypts into text, which is longer than that. Nothing
+// but io.EOF itself is its end: age says io.ErrUnexpectedEOF of a file that is cut.
+func readAll(plain io.Reader, text []byte) (n int, err error) {
+	for n < len(text) {
+		var size int
+		size, err = plain.Read(text[n:])
+		n += size
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, io.ErrShortBuffer
 }
 
 // open reads the rack's file and returns its size and a reader of what is in it.
@@ -158,11 +175,11 @@ func (r Rack) store(key []byte, c content) error {
 	if err != nil {
 		return err
 	}
-	text := c.text()
-	defer clear(text)
-	if len(text) > maxRack-maxSmall { // what age adds is less
+	if size := c.size(); size+size/1000+maxSmall > maxRack { // what age adds is less
 		return fmt.Errorf("the rack would be over %d MiB", maxRack>>20)
 	}
+	text := c.text()
+	defer clear(text)
 	return writeFile(r.File(), func(w io.Writer) error { return seal(w, text, identity.Recipient()) })
 }
 
