@@ -7,8 +7,17 @@ import (
 	"keyrack/worksite"
 )
 
-// readSite reads the file of the worksite at root.
-func (c *Cache) readSite(root string) (*worksite.Site, error) { return worksite.Read(root) }
+// readSite reads the file of the worksite at root. One that is held is not parsed
+// again while its bytes are the same.
+func (c *Cache) readSite(root string) (*worksite.Site, error) {
+	c.mu.Lock()
+	g := c.grants[root]
+	c.mu.Unlock()
+	if g != nil {
+		return g.site.Reread()
+	}
+	return worksite.Read(root)
+}
 
 var errDenied = &wire.Error{Status: wire.NotAllowed, Message: "denied", Hint: "keyrack allow"}
 

@@ -144,10 +144,14 @@ func Visible(text string) string {
 	return strconv.Quote(text)
 }
 
-// nearest is the one of known that word is a misspelling of, "" for none.
+// nearest is the one of known that word is the beginning or a misspelling of, ""
+// for none.
 func nearest(word string, known []string) string {
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
+		if len(word) > 2 && strings.HasPrefix(k, strings.ToLower(word)) {
+			return k
+		}
 		if d := distance(strings.ToLower(word), k); d < least {
 			best, least = k, d
 		}

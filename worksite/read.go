@@ -1,6 +1,7 @@
 package worksite
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -22,7 +23,13 @@ const maxSize = 64 << 10
 // Read reads and checks the file of the worksite at root, an absolute path, once:
 // the bytes that Digest is of are the bytes that were parsed. Every error about
 // the file is an *Error.
-func Read(root string) (*Site, error) {
+func Read(root string) (*Site, error) { return reread(root, nil) }
+
+// Reread is Read of the same root. Where the file's bytes are still the same, it
+// returns s and spares the parsing.
+func (s *Site) Reread() (*Site, error) { return reread(s.Root, s) }
+
+func reread(root string, known *Site) (*Site, error) {
 	path := filepath.Join(root, FileName)
 	// The file is opened below the canonical directory, so that what is approved
 	// for a directory was read there.
@@ -33,6 +40,9 @@ func Read(root string) (*Site, error) {
 	raw, err := readFile(filepath.Join(dir, FileName))
 	if err != nil {
 		return nil, &Error{Path: path, Text: err.Error()}
+	}
+	if known != nil && known.dir == dir && bytes.Equal(known.raw, raw) {
+		return known, nil
 	}
 	return parse(root, dir, raw)
 }

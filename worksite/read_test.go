@@ -196,6 +196,41 @@ func TestReadThroughLink(t *testing.T) {
 	}
 }
 
+func TestReread(t *testing.T) {
+	root := write(t, "[secrets]\nA = ''")
+	first := read(t, root)
+	again := func() *Site {
+		t.Helper()
+		site, err := first.Reread()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return site
+	}
+	if again() != first {
+		t.Error("the same bytes were parsed again")
+	}
+	rewrite(t, root, "[secrets]\nB = ''")
+	if site := again(); site.Secrets[0].Name != "B" || !reflect.DeepEqual(site, read(t, root)) {
+		t.Errorf("changed: %+v", site)
+	}
+	rewrite(t, root, "[secrets]\nA = ''")
+	if err := os.Rename(root, root+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root + "-moved") })
+	if err := os.Symlink(root+"-moved", root); err != nil {
+		t.Fatal(err)
+	}
+	if site := again(); site == first || site.dir != root+"-moved" {
+		t.Error("the same bytes of another directory were taken for the same")
+	}
+	rewrite(t, root, "[secrets")
+	if _, err := first.Reread(); err == nil {
+		t.Error("a broken file was read again without an error")
+	}
+}
+
 func TestFileIsChecked(t *testing.T) {
 	const text = "[secrets]\n"
 	for name, tt := range map[string]struct {
