@@ -29,17 +29,30 @@ const interrupted = codeError(128 + int(syscall.SIGINT))
 // onTerminal says whether a person can be asked.
 func onTerminal() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
 
+// prompt shows what is asked. It does so on the terminal, also where standard
+// error goes somewhere else.
+func prompt(text string) {
+	to := os.Stderr
+	if !term.IsTerminal(int(to.Fd())) {
+		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+			defer tty.Close()
+			to = tty
+		}
+	}
+	fmt.Fprint(to, text)
+}
+
 // questions asks a person at the terminal on standard input. It keeps what was
 // typed ahead of a question for the next one.
 type questions struct{ ahead []byte }
 
 // visible asks for a line that may be seen.
-func (q *questions) visible(prompt string) (string, error) {
-	fmt.Fprint(os.Stderr, "keyrack: "+prompt)
+func (q *questions) visible(question string) (string, error) {
+	prompt("keyrack: " + question)
 	line := make([]byte, 4<<10)
 	n, err := os.Stdin.Read(line) // a terminal gives a line at a time
 	if n == 0 {
-		fmt.Fprintln(os.Stderr)
+		prompt("\n")
 		return "", errors.Join(errNoAnswer, ignoreEOF(err))
 	}
 	return string(bytes.TrimSpace(line[:n])), nil
@@ -52,56 +65,78 @@ func ignoreEOF(err error) error {
 	return err
 }
 
+// errPasted says that more lines came with an answer of one.
+var errPasted = errors.New("more than one line was pasted")
+
 // hidden asks for a line that is not shown. The terminal is as it was before
 // hidden returns, and also where a signal ends or stops the program meanwhile. It
 // is not used in its own line mode: that would cut an answer of over 4095 bytes
-// and let Ctrl-C end a script that waits for this program. The caller wipes the
-// answer.
-func (q *questions) hidden(prompt string) ([]byte, error) {
+// and let Ctrl-C end a script that waits for this program. After the last question
+// a line that follows at once is errPasted: a key of many lines. The caller wipes
+// the answer.
+func (q *questions) hidden(question string, last bool) ([]byte, error) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, fmt.Errorf("asking on the terminal: %w", err)
 	}
-	restore := restoreAt(fd, before)
-	fmt.Fprint(os.Stderr, "keyrack: "+prompt)
+	continued, restore := restoreAt(fd, before)
+	prompt("keyrack: " + question)
 	answer, err := q.line(func() {
 		term.Restore(fd, before)
 		syscall.Kill(0, syscall.SIGTSTP)
+		select { // the signal stops this process a moment after it was sent, or not at all
+		case <-continued:
+		case <-time.After(stopTime):
+		}
 		term.MakeRaw(fd)
-		fmt.Fprint(os.Stderr, "keyrack: "+prompt)
+		prompt("keyrack: " + question)
 	})
-	fmt.Fprint(os.Stderr, "\r\n")
+	if err == nil && last && q.pasted() {
+		clear(answer)
+		err = errPasted
+	}
 	restore()
+	prompt("\n")
 	return answer, err
 }
 
-// restoreAt sees to it that the terminal is as before wherever the program ends
-// by a signal, and not wherever it goes on after one. The function that it
-// returns ends that and restores.
-func restoreAt(fd int, before *term.State) func() {
+// stopTime is how soon Ctrl-Z stops a process, where anything does.
+const stopTime = 200 * time.Millisecond
+
+// restoreAt sees to it that the terminal is as before where a signal ends the
+// program, and raw again where it goes on after having been stopped, which
+// continued tells. restore ends that, and restores.
+func restoreAt(fd int, before *term.State) (continued chan struct{}, restore func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCONT)
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
+	continued = make(chan struct{}, 1)
 	go func() {
+		defer close(ended)
 		for {
 			select {
 			case <-done:
 				return
 			case s := <-signals:
-				if s == syscall.SIGCONT {
-					term.MakeRaw(fd)
+				if s != syscall.SIGCONT {
+					term.Restore(fd, before)
+					signal.Reset(s)
+					syscall.Kill(os.Getpid(), s.(syscall.Signal))
 					continue
 				}
-				term.Restore(fd, before)
-				signal.Reset(s)
-				syscall.Kill(os.Getpid(), s.(syscall.Signal))
+				term.MakeRaw(fd)
+				select {
+				case continued <- struct{}{}:
+				default:
+				}
 			}
 		}
 	}()
-	return func() {
+	return continued, func() {
 		signal.Stop(signals)
 		close(done)
+		<-ended
 		term.Restore(fd, before)
 	}
 }
@@ -141,7 +176,7 @@ type answer struct {
 
 // key takes one byte. It says whether that ends the line.
 func (a *answer) key(key byte) (end bool, err error) {
-	const escape, backspace = '[' - '@', 0x7f
+	const backspace = 0x7f
 	switch {
 	case key == '\r' || key == '\n':
 		return true, a.check()
@@ -194,20 +229,14 @@ func (a *answer) fail(err error) error {
 // pasteTime is how soon the rest of a paste follows its first line.
 const pasteTime = 50 * time.Millisecond
 
-// pasted says whether more lines came with the last answer, as when a key of many
-// lines is pasted, and takes them away: left alone, a shell would run them.
+// pasted says whether more lines came with the last answer, and takes them away:
+// left alone, a shell would run them.
 func (q *questions) pasted() (more bool) {
-	fd := int(os.Stdin.Fd())
-	before, err := term.MakeRaw(fd) // what comes now is not shown either
-	if err != nil {
-		return false
-	}
-	defer restoreAt(fd, before)()
 	for {
 		more = more || len(bytes.Trim(q.ahead, "\r\n")) > 0
 		clear(q.ahead)
 		q.ahead = nil
-		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		ready := []unix.PollFd{{Fd: int32(os.Stdin.Fd()), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready, int(pasteTime.Milliseconds()))
 		if errors.Is(err, unix.EINTR) {
 			continue

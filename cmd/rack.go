@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -140,7 +140,10 @@ func chooseLock(ctx context.Context, q *questions) (string, error) {
 		if l.kind == source.Keyring && unreachable != nil {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "  %-11s %s\n", l.kind, l.words)
+		prompt(fmt.Sprintf("  %-11s %s\n", l.kind, l.words))
+	}
+	if unreachable != nil {
+		say("not offered: %s", unreachable)
 	}
 	for range tries {
 		answer, err := q.visible("which one? ")
@@ -148,7 +151,7 @@ func chooseLock(ctx context.Context, q *questions) (string, error) {
 			return "", err
 		}
 		for _, l := range locks {
-			if answer == l.kind {
+			if answer != "" && strings.HasPrefix(l.kind, answer) {
 				return l.kind, nil
 			}
 		}
@@ -167,7 +170,7 @@ func newPassphrase(q *questions) ([]byte, error) {
 		return passphrase, err
 	}
 	for range tries {
-		passphrase, err := q.hidden("a new passphrase: ")
+		passphrase, err := q.hidden("a new passphrase: ", false)
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +178,7 @@ func newPassphrase(q *questions) ([]byte, error) {
 			say("a passphrase is not empty")
 			continue
 		}
-		again, err := q.hidden("the same passphrase again: ")
+		again, err := q.hidden("the same passphrase again: ", false)
 		same := bytes.Equal(passphrase, again)
 		clear(again)
 		if err == nil && same {

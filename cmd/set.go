@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -89,13 +90,12 @@ func newValue(ctx context.Context, client *daemon.Client, site, name string) ([]
 		return nil, err
 	}
 	q := &questions{}
-	value, err := q.hidden("the value of " + name + " for " + site + ", hidden: ")
+	value, err := q.hidden("the value of "+name+" for "+site+", hidden: ", true)
 	switch {
+	case errors.Is(err, errPasted):
+		return nil, &hinted{fmt.Errorf("%w: nothing is set; such a value goes through standard input", err), "keyrack set " + name + " <FILE"}
 	case err != nil:
 		return nil, err
-	case q.pasted():
-		clear(value)
-		return nil, &hinted{errors.New("more than one line was pasted: nothing is set; such a value goes through standard input"), "keyrack set " + name + " <FILE"}
 	case len(value) == 0:
 		return nil, errors.New("no value was typed: nothing is set")
 	}

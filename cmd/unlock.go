@@ -94,7 +94,7 @@ func keyFromPerson(store source.Rack) ([]byte, error) {
 	}
 	q := &questions{}
 	for try := 1; ; try++ {
-		passphrase, err := q.hidden("passphrase of the rack: ")
+		passphrase, err := q.hidden("passphrase of the rack: ", false)
 		if err != nil {
 			return nil, err
 		}
