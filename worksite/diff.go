@@ -3,6 +3,7 @@ package worksite
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -94,7 +95,7 @@ func demand(s Secret) string {
 		line += ", " + strings.Join(extra, ", ")
 	}
 	if s.Description != "" {
-		line += " (" + short(s.Description) + ")"
+		line += " (" + cut(s.Description, Visible) + ")"
 	}
 	return line
 }
@@ -117,7 +118,7 @@ func changes(was, s Secret) (lines []string) {
 		lines = append(lines, fmt.Sprintf("~ %s default %s, was %s", s.Name, text, defaultText(was.Default)))
 	}
 	if was.Description != s.Description {
-		lines = append(lines, fmt.Sprintf("~ %s description %s", s.Name, short(s.Description)))
+		lines = append(lines, fmt.Sprintf("~ %s description %s", s.Name, cut(s.Description, Visible)))
 	}
 	return lines
 }
@@ -169,26 +170,23 @@ func equal(a, b *string) bool {
 }
 
 func defaultText(d *string) string {
-	switch {
-	case d == nil:
+	if d == nil {
 		return "none"
-	case *d == "":
-		return `""`
 	}
-	return short(*d)
+	return cut(*d, strconv.Quote)
 }
 
 // maxShown is how much of a text is shown, in bytes.
 const maxShown = 200
 
-// short is the beginning of a text, made visible.
-func short(text string) string {
+// cut is the beginning of a text, shown by show.
+func cut(text string, show func(string) string) string {
 	if len(text) <= maxShown {
-		return Visible(text)
+		return show(text)
 	}
-	cut := maxShown
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
+	end := maxShown
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
 	}
-	return fmt.Sprintf("%s… (%d bytes)", Visible(text[:cut]), len(text))
+	return fmt.Sprintf("%s… (%d bytes)", show(text[:end]), len(text))
 }

@@ -3,6 +3,7 @@ package worksite
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCheckName(t *testing.T) {
@@ -40,7 +41,7 @@ func TestCheckSecretName(t *testing.T) {
 		err := CheckSecretName(bad)
 		if err == nil {
 			t.Errorf("%q may be exported", bad)
-		} else if strings.ContainsAny(err.Error(), "\n\xff\x1b") {
+		} else if strings.ContainsAny(err.Error(), "\n\x1b") || !utf8.ValidString(err.Error()) {
 			t.Errorf("%q could act on a terminal", err)
 		}
 	}
