@@ -87,13 +87,15 @@ type Status struct {
 }
 
 // DaemonStatus describes the process that answers. Memory names the kind of
-// memory that holds values, Scope who shares it.
+// memory that holds values, Scope who shares it, LocksOn what locks it besides
+// `keyrack lock`.
 type DaemonStatus struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Scope   string    `json:"scope"`
 	Memory  string    `json:"memory"`
+	LocksOn []string  `json:"locks_on"`
 }
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,8 @@ type Cache struct {
 	started  time.Time
 	life     context.Context // ends with Close
 	end      context.CancelFunc
+
+	watched atomic.Bool // logind tells of suspend, screen lock and logout
 
 	publishing sync.Mutex // one writer of the generation file, so that the last word wins
 

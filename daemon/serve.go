@@ -86,6 +86,7 @@ func serve(ctx context.Context, o Options, report *report) error {
 		return err
 	}
 	defer cache.Close()
+	defer watch(ctx, o, cache, cancel)()
 	report.up()
 	return newServer(o, cache, cancel).run(ctx, listener)
 }

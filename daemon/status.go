@@ -20,7 +20,7 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 		return nil, failed(err.Error())
 	}
 	s := &Status{
-		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: memoryKind},
+		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: memoryKind, LocksOn: c.locksOn()},
 		Locked:      c.isLocked(),
 		Rack:        string(kind),
 		RackKeyLeft: c.keyLeft(),
@@ -39,6 +39,14 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 	s.Site, s.Export = p.site.Name, p.site.Export
 	c.secretStates(ctx, s, p)
 	return s, nil
+}
+
+// locksOn names what locks the daemon by itself, as things stand.
+func (c *Cache) locksOn() []string {
+	if c.watched.Load() {
+		return []string{"suspend", "screen lock", "logout"}
+	}
+	return []string{}
 }
 
 // blame takes err for the worksite's state, unless it has one.
