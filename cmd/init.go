@@ -75,6 +75,9 @@ func initIn(ctx context.Context, dir, from string) error {
 		return err
 	}
 	say("wrote %s for %s", worksite.FileName, name)
+	if above := worksite.Find(filepath.Dir(dir)); above != "" {
+		say("in here the one in %s no longer counts", worksite.Visible(above))
+	}
 	if from != "" {
 		say("%s still holds its values; when all works without it:", worksite.Visible(from))
 		hint("rm " + shellWord(from))
