@@ -1,0 +1,3 @@
+package arena
+
+func dropIPCLock() error { return nil }
