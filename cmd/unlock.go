@@ -3,12 +3,18 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"keyrack/daemon"
 	"keyrack/daemon/source"
+	"keyrack/daemon/wire"
 )
 
 func unlockCommand() *cobra.Command {
@@ -90,7 +96,7 @@ func keyFromPerson(store source.Rack) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return store.KeyFromPassphrase(passphrase)
+		return tryPassphrase(store, passphrase, 1)
 	}
 	q := &questions{}
 	for try := 1; ; try++ {
@@ -98,11 +104,62 @@ func keyFromPerson(store source.Rack) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		key, err := store.KeyFromPassphrase(passphrase)
+		key, err := tryPassphrase(store, passphrase, try)
 		clear(passphrase)
 		if !errors.Is(err, source.ErrPassphrase) || try == tries {
 			return key, err
 		}
 		say("%s, try again", err)
 	}
+}
+
+// backOff is how long a wrong passphrase makes its own process wait, times the
+// number of its tries. It slows down who types, and scripts; somebody who has the
+// rack's files needs no keyrack to guess.
+const backOff = 500 * time.Millisecond
+
+// tryPassphrase opens the rack's key. Trying takes a second of a processor and
+// 256 MiB, so that of all processes one at a time tries, at a low priority: the
+// daemon's other clients go before. Who was wrong waits outside that queue, so
+// the right passphrase is not held up by it.
+func tryPassphrase(store source.Rack, passphrase []byte, try int) ([]byte, error) {
+	leave, err := queue()
+	if err != nil {
+		return nil, err
+	}
+	key, err := store.KeyFromPassphrase(passphrase)
+	leave()
+	if errors.Is(err, source.ErrPassphrase) {
+		time.Sleep(time.Duration(try) * backOff)
+	}
+	return key, err
+}
+
+// queue waits until no other process tries a passphrase. The kernel ends the
+// lock with the process that holds it.
+func queue() (leave func(), err error) {
+	place, err := wire.FindPlace()
+	if err == nil {
+		err = place.Make()
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(place.Dir, "unlocking"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for others that unlock: %w", err)
+	}
+	for {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("waiting for others that unlock: %w", err)
+	}
+	runtime.LockOSThread() // a priority is a thread's, on Linux
+	unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	return func() { file.Close() }, nil
 }
