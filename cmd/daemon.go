@@ -57,7 +57,8 @@ func daemonOptions() (o daemon.Options, err error) {
 	if err != nil {
 		return o, err
 	}
-	program := self()
+	o.Program = self()
+	program := daemon.Self() // as unreadable as the daemon
 	o.Key = func(ctx context.Context) ([]byte, error) { return store.Key(ctx, program) }
 	o.Log = func(line string) { say("%s", line) }
 	return o, nil

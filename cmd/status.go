@@ -77,6 +77,9 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 	line("%s", rackLine(s))
 	line("daemon: pid %d, %s; values in: %s", s.Daemon.PID, s.Daemon.Version, s.Daemon.Memory)
 	line("shared by: %s", s.Daemon.Scope)
+	for _, weak := range s.Daemon.Weak {
+		line("not in force: %s", weak)
+	}
 	if s.Hint != "" {
 		fmt.Fprintln(&text, s.Hint)
 	} else if s.Locked {

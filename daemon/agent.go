@@ -88,7 +88,8 @@ type Status struct {
 
 // DaemonStatus describes the process that answers. Memory names the kind of
 // memory that holds values, Scope who shares it, LocksOn what locks it besides
-// `keyrack lock`.
+// `keyrack lock`, Program its file (its process runs a copy), Weak what is not in
+// force that should be.
 type DaemonStatus struct {
 	PID     int       `json:"pid"`
 	Version string    `json:"version"`
@@ -96,6 +97,8 @@ type DaemonStatus struct {
 	Scope   string    `json:"scope"`
 	Memory  string    `json:"memory"`
 	LocksOn []string  `json:"locks_on"`
+	Program string    `json:"program"`
+	Weak    []string  `json:"not_in_force"`
 }
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while

@@ -28,6 +28,8 @@ type Cache struct {
 	config   *config
 	now      func() time.Duration
 	started  time.Time
+	program  string
+	weak     []string        // what is not in force that should be
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 
@@ -75,7 +77,7 @@ func NewCache(o Options) (*Cache, error) {
 	}
 	c := &Cache{
 		place: o.Place, rack: source.Rack{Dir: o.DataDir}, rackFile: o.DataDir + "/rack.age", ask: o.Key, store: worksite.Store{Dir: o.DataDir + "/approvals"},
-		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(),
+		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(), program: o.Program, weak: o.weak,
 		grants: map[string]*grant{}, shells: map[int]shell{},
 	}
 	if c.now == nil {
@@ -194,7 +196,7 @@ func errNegativeTTL() error {
 // unlockTTL is how long the rack's key stays. What nobody chose follows the
 // user's limit; what somebody chose over it is an error.
 func (c *Cache) unlockTTL(ttl time.Duration) (time.Duration, error) {
-	limits, err := c.config.read()
+	limits, err := c.limits()
 	if err != nil {
 		return 0, err
 	}

@@ -21,6 +21,7 @@ import (
 type limits struct {
 	maxTTL time.Duration // the longest ttl that anything may ask for
 	quiet  bool          // no line on entering a worksite
+	strict bool          // refuse to serve where a protection is not in force
 }
 
 const (
@@ -135,10 +136,16 @@ func (c *config) take(got *limits, text string, key toml.Key, value any) error {
 			return bad("quiet is true or false")
 		}
 		got.quiet = quiet
+	case "strict":
+		strict, ok := value.(bool)
+		if !ok {
+			return bad("strict is true or false")
+		}
+		got.strict = strict
 	case "idle":
 		return bad("idle is not built yet: remove it")
 	default:
-		return bad("unknown key %q: there are max_ttl and quiet", key[0])
+		return bad("unknown key %q: there are max_ttl, quiet and strict", key[0])
 	}
 	return nil
 }

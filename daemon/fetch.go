@@ -43,7 +43,7 @@ func (c *Cache) plan(root string) (*plan, error) {
 	if err := site.Unbuilt(); err != nil {
 		return p, &wire.Error{Status: wire.Invalid, Message: err.Error()}
 	}
-	if p.limits, err = c.config.read(); err != nil {
+	if p.limits, err = c.limits(); err != nil {
 		return p, err
 	}
 	if err := p.checkTTL(); err != nil {

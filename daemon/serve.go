@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +39,11 @@ type Options struct {
 
 	// Unused is how long a daemon without values and clients stays.
 	Unused time.Duration
+
+	// Program is the path of this program. Serve fills it in where it is "".
+	Program string
+
+	weak []string // what is not in force that should be
 }
 
 // ErrRunning says that another daemon serves the place.
@@ -49,22 +53,19 @@ var ErrRunning = errors.New("another daemon is running")
 // place and answers until it is told to stop, a signal ends it, or nobody has
 // used it for a while. All of these return nil, with every value wiped and the
 // socket gone. It changes the whole process (umask, working directory,
-// environment, limits).
+// environment, limits), and runs its program a second time on the way: what the
+// caller does before Serve is done twice.
 func Serve(ctx context.Context, o Options) error {
-	if err := harden(); err != nil {
-		return err
-	}
-	detached, err := detach()
-	if detached || err != nil {
-		return err
-	}
 	report := newReport()
 	defer report.close()
-	if err := serve(ctx, o, report); err != nil {
-		report.failed(err)
-		return err
+	left, err := begin(&o, report)
+	if err == nil && !left {
+		err = serve(ctx, o, report)
 	}
-	return nil
+	if err != nil {
+		report.failed(err)
+	}
+	return err
 }
 
 func serve(ctx context.Context, o Options, report *report) error {
@@ -86,6 +87,9 @@ func serve(ctx context.Context, o Options, report *report) error {
 		return err
 	}
 	defer cache.Close()
+	if err := cache.refuseWeak(); err != nil {
+		return err
+	}
 	defer watch(ctx, o, cache, cancel)()
 	report.up()
 	return newServer(o, cache, cancel).run(ctx, listener)
@@ -100,7 +104,6 @@ func newReport() *report {
 		return &report{}
 	}
 	os.Unsetenv(wire.ReadyVariable)
-	os.Unsetenv(detachedVariable)
 	unix.CloseOnExec(readyFD)
 	return &report{pipe: os.NewFile(readyFD, "ready")}
 }
@@ -131,66 +134,8 @@ func (r *report) close() {
 	}
 }
 
-const (
-	readyFD          = 3
-	detachedVariable = "KEYRACK_DETACHED"
-)
-
-// detach makes the daemon a child of nobody's: the process that wire.Start
-// spawned starts itself again and ends, so that a program which takes the place
-// of the client, as `keyrack exec` lets it, never waits for a daemon. It reports
-// whether this process is the one to end.
-func detach() (bool, error) {
-	if os.Getenv(wire.ReadyVariable) == "" || os.Getenv(detachedVariable) != "" {
-		return false, nil
-	}
-	exe, err := selfPath()
-	if err != nil {
-		return false, err
-	}
-	process, err := os.StartProcess(exe, os.Args, &os.ProcAttr{
-		Env:   append(os.Environ(), detachedVariable+"=1"),
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, os.NewFile(readyFD, "ready")},
-	})
-	if err != nil {
-		return false, err
-	}
-	return true, process.Release()
-}
-
-// harden closes this process to others: no core, not dumpable, nothing created
-// that others may open, and nothing of the directory and environment of whoever
-// happened to start it.
-func harden() error {
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return err
-	}
-	if err := undumpable(); err != nil {
-		return err
-	}
-	unix.Umask(0o077)
-	if err := os.Chdir("/"); err != nil {
-		return err
-	}
-	keep := wire.CleanEnvironment(os.Environ())
-	for _, name := range []string{wire.ReadyVariable, detachedVariable} {
-		if value := os.Getenv(name); value != "" {
-			keep = append(keep, name+"="+value)
-		}
-	}
-	return setEnvironment(keep)
-}
-
-func setEnvironment(environ []string) error {
-	os.Clearenv()
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		if err := os.Setenv(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// readyFD is the descriptor that wire.Start promises in wire.ReadyVariable.
+const readyFD = 3
 
 // fileListener makes a listener of a socket that it closes.
 func fileListener(fd int) (net.Listener, error) {

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"keyrack/daemon/harden"
+	"keyrack/daemon/wire"
+)
+
+// Self is the path from which the daemon starts children of its own program. On
+// Linux they are as unreadable as it is itself, from their first instruction on,
+// and have its environment's GOTRACEBACK, which shows no stack.
+func Self() string { return harden.Self() }
+
+// begin makes this process the daemon proper, or starts that and says that this
+// process has nothing left to do. A daemon that wire.Start spawned becomes a child
+// of nobody's, so that a program which takes the place of the client, as `keyrack
+// exec` lets it, never waits for a daemon; one that was started by hand, or by an
+// init system, keeps its process id.
+func begin(o *Options, report *report) (left bool, err error) {
+	state, err := harden.Close()
+	if err != nil {
+		return false, err
+	}
+	// Nothing is created that others may open, and nothing stays of the directory and
+	// environment of whoever happened to start it.
+	unix.Umask(0o077)
+	if err := os.Chdir("/"); err != nil {
+		return false, err
+	}
+	environ := wire.CleanEnvironment(os.Environ())
+	if state.First {
+		if o.Program == "" {
+			o.Program = state.Program
+		}
+		var files []*os.File
+		if report.pipe != nil {
+			files = []*os.File{os.Stdin, os.Stdout, os.Stderr, report.pipe}
+			environ = append(environ, fmt.Sprintf("%s=%d", wire.ReadyVariable, readyFD))
+		}
+		return true, harden.Again(o.Program, os.Args, environ, files)
+	}
+	o.Program = state.Program
+	if err := setEnvironment(append(environ, "GOTRACEBACK=none")); err != nil {
+		return false, err
+	}
+	o.weak = append(state.Weak, harden.Filter()...)
+	return false, nil
+}
+
+func setEnvironment(environ []string) error {
+	os.Clearenv()
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseWeak is an error where the person's config is strict and something is not
+// in force.
+func (c *Cache) refuseWeak() error {
+	limits, err := c.config.read()
+	if err != nil { // it is an error for whoever asks, not for the start
+		return nil
+	}
+	return c.strictly(limits)
+}
+
+func (c *Cache) strictly(l limits) error {
+	if !l.strict || len(c.weak) == 0 {
+		return nil
+	}
+	return &wire.Error{Status: wire.Unavailable, Message: "refused by strict = true, because not in force: " + strings.Join(c.weak, "; ")}
+}
+
+// limits are those in force now.
+func (c *Cache) limits() (limits, error) {
+	l, err := c.config.read()
+	if err == nil {
+		err = c.strictly(l)
+	}
+	return l, err
+}
