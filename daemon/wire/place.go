@@ -21,11 +21,35 @@ type Place struct {
 	Scope      string
 	// Session is the audit session id, "" where there is none.
 	Session string
+	// Shared says that all login sessions of the user share the daemon, on purpose.
+	Shared bool
 }
 
-// FindPlace tells the place of this process's login session from its environment.
-// It creates nothing and checks nothing but that the path can be used.
+// FindPlace tells the place of this process's login session from its environment,
+// or the one for all sessions of the user where somebody made its socket. It
+// creates nothing and checks nothing but that the path can be used.
 func FindPlace() (Place, error) {
+	dir, err := runtimeDir()
+	if err != nil {
+		return Place{}, err
+	}
+	shared := sharedPlace(dir)
+	var st unix.Stat_t
+	if unix.Lstat(shared.Socket, &st) == nil { // whether it can be trusted is checked later
+		return shared, nil
+	}
+	return PlaceIn(dir, SessionID()), nil
+}
+
+// SharedPlace is the place for all login sessions of the user. A daemon there is
+// the one that every client finds: a terminal that systemd --user started, a tty
+// and an ssh login each have a session of their own.
+func SharedPlace() (Place, error) {
+	dir, err := runtimeDir()
+	return sharedPlace(dir), err
+}
+
+func runtimeDir() (string, error) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if strings.HasPrefix(dir, "/") {
 		dir = strings.TrimRight(dir, "/") + "/keyrack"
@@ -33,9 +57,9 @@ func FindPlace() (Place, error) {
 		dir = strings.TrimRight(os.TempDir(), "/") + "/keyrack-" + strconv.Itoa(os.Geteuid())
 	}
 	if !strings.HasPrefix(dir, "/") || strings.ContainsAny(dir, "\x00\n") {
-		return Place{}, &Error{Status: Unavailable, Message: "the runtime directory has no usable path: set XDG_RUNTIME_DIR to an absolute one"}
+		return "", &Error{Status: Unavailable, Message: "the runtime directory has no usable path: set XDG_RUNTIME_DIR to an absolute one"}
 	}
-	return PlaceIn(dir, SessionID()), nil
+	return dir, nil
 }
 
 // PlaceIn is the place in the directory dir for the audit session id session, ""
@@ -43,14 +67,25 @@ func FindPlace() (Place, error) {
 func PlaceIn(dir, session string) Place {
 	p := Place{Dir: dir, Session: session}
 	if session != "" {
-		base := dir + "/session-" + session
-		p.Socket, p.Generation, p.Lock, p.Locked = base+".sock", base+".generation", base+".lock", base+".locked"
+		p.name("session-" + session + ".")
 		p.Scope = "login session " + session
 		return p
 	}
 	p.Socket, p.Generation, p.Lock, p.Locked = dir+"/keyrack.sock", dir+"/generation", dir+"/daemon.lock", dir+"/locked"
 	p.Scope = "user " + userName() + ", no login session id (container, WSL, macOS)"
 	return p
+}
+
+func sharedPlace(dir string) Place {
+	p := Place{Dir: dir, Shared: true, Scope: "user " + userName() + ", all login sessions"}
+	p.name("user.")
+	return p
+}
+
+// name names the files of a place.
+func (p *Place) name(prefix string) {
+	base := p.Dir + "/" + prefix
+	p.Socket, p.Generation, p.Lock, p.Locked = base+"sock", base+"generation", base+"lock", base+"locked"
 }
 
 func userName() string {
