@@ -28,7 +28,8 @@ func daemonCommand() *cobra.Command {
 }
 
 func daemonRunCommand() *cobra.Command {
-	return &cobra.Command{
+	var shared bool
+	c := &cobra.Command{
 		Use:   "run",
 		Short: "serve this login session in the foreground, until SIGTERM",
 		Args:  exactly(),
@@ -37,10 +38,17 @@ func daemonRunCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if shared {
+				if o.Place, err = wire.SharedPlace(); err != nil {
+					return err
+				}
+			}
 			daemon.Version = version()
 			return daemon.Serve(c.Context(), o)
 		},
 	}
+	c.Flags().BoolVar(&shared, "shared", false, "serve all login sessions of this user, which find it before their own")
+	return c
 }
 
 func daemonOptions() (o daemon.Options, err error) {

@@ -45,7 +45,7 @@ var verbs = map[string]verb{
 }
 
 // answer answers one request, from the protocol version on.
-func (s *server) answer(ctx context.Context, conn *net.UnixConn, pid int, request [][]byte) {
+func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, request [][]byte) {
 	if len(request) < 2 {
 		s.write(conn, failed("malformed request").Fields())
 		return
@@ -60,23 +60,27 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, pid int, reques
 	case version != wire.Version:
 		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
 	case name == wire.VerbHook && len(args) == 2:
-		s.grant(ctx, conn, query(args, pid))
+		s.grant(ctx, conn, from, query(args, from.pid))
 	case name == wire.VerbGrant && len(args) == 1:
-		s.grant(ctx, conn, Query{Root: string(args[0])})
+		s.grant(ctx, conn, from, Query{Root: string(args[0])})
 	default:
-		s.plain(ctx, conn, name, args)
+		s.plain(ctx, conn, from, name, args)
 	}
 }
 
 // plain answers the verbs of the table.
-func (s *server) plain(ctx context.Context, conn *net.UnixConn, name string, args [][]byte) {
+func (s *server) plain(ctx context.Context, conn *net.UnixConn, from *peer, name string, args [][]byte) {
 	row, known := verbs[name]
 	if !known || len(args) != row.args {
 		s.write(conn, failed("malformed request").Fields())
 		return
 	}
 	answer, err := row.answer(s, ctx, args)
+	if err == nil {
+		err = from.same()
+	}
 	if err != nil {
+		wire.Wipe(answer)
 		s.write(conn, asError(err).Fields())
 		return
 	}
@@ -95,13 +99,18 @@ func query(args [][]byte, peer int) Query {
 
 // grant answers hook and grant. What stands in the frame is checked once more
 // after it is encoded: time passes between, and a stopped process sees none of it.
-func (s *server) grant(ctx context.Context, conn *net.UnixConn, q Query) {
+func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Query) {
 	for range 3 {
 		grant, ticket := s.cache.prepare(ctx, q)
 		frame, err := encode(grant.Fields())
 		grant.Wipe()
 		if err != nil {
 			s.write(conn, (&wire.Grant{Status: wire.Invalid, Lines: []string{asError(err).Message}}).Fields())
+			return
+		}
+		if err := from.same(); err != nil {
+			clear(frame)
+			s.write(conn, asError(err).Fields())
 			return
 		}
 		if s.cache.valid(ticket) {

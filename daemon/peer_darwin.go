@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"net"
 	"strconv"
 	"time"
 
@@ -18,8 +17,32 @@ func listenSocket() (int, error) {
 	return fd, nil
 }
 
-// sessionOf is "": macOS has no audit session id that keyrack uses.
-func sessionOf(*net.UnixConn, int) (string, error) { return "", nil }
+// handle is a process by its pid and start. Between a look and an answer its pid
+// may be recycled: macOS has nothing that holds on to a process of somebody else's.
+type handle struct {
+	pid   int
+	start string
+}
+
+func hold(_, pid int) (handle, error) {
+	start, _, err := processStart(pid)
+	if err != nil {
+		return handle{}, errEnded
+	}
+	return handle{pid, start}, nil
+}
+
+func (h handle) alive() bool {
+	start, _, err := processStart(h.pid)
+	return err == nil && start == h.start
+}
+
+func (h handle) close() {}
+
+// program is unknown: macOS has no id of the file that a process runs.
+type program struct{}
+
+func programOf(int) program { return program{} }
 
 // processStart tells when process pid started and whose it is. A recycled pid has
 // another start.

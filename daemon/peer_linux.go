@@ -2,15 +2,12 @@ package daemon
 
 import (
 	"errors"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"keyrack/daemon/wire"
 )
 
 // listenSocket is a socket whose mode is set before bind gives it a name: bind
@@ -27,35 +24,44 @@ func listenSocket() (int, error) {
 	return fd, nil
 }
 
-// sessionOf is the audit session id of the process at the other end of conn. It
-// is an error when that process has ended, since its pid may be another's by now;
-// kernels before 6.5 can't tell, there it is read without that guard.
-func sessionOf(conn *net.UnixConn, pid int) (string, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return "", err
+// handle is a pidfd: it means one process, never a later one of its pid.
+type handle int
+
+// hold gets the handle of the process that connected. Kernels before 6.5 have
+// none; there it is of whoever has the pid by now, which same can't tell.
+func hold(fd, pid int) (handle, error) {
+	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		pidfd, err = unix.PidfdOpen(pid, 0)
 	}
-	pidfd := -1
-	var opt error
-	err = raw.Control(func(fd uintptr) {
-		pidfd, opt = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PEERPIDFD)
-	})
-	if err != nil {
-		return "", err
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // reaped
+		return -1, errEnded
 	}
-	if opt != nil {
-		if errors.Is(opt, unix.ENOPROTOOPT) {
-			return wire.SessionOf(pid), nil
+	return handle(pidfd), err
+}
+
+func (h handle) alive() bool {
+	fds := []unix.PollFd{{Fd: int32(h), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n == 0
 		}
-		return "", opt
 	}
-	defer unix.Close(pidfd)
-	session := wire.SessionOf(pid)
-	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, 0); err != nil || n > 0 {
-		return "", unix.ESRCH
+}
+
+func (h handle) close() { unix.Close(int(h)) }
+
+// program tells one file that runs from another. The zero value is unknown: of a
+// process that is not dumpable, or of root's, the kernel does not tell.
+type program struct{ dev, ino uint64 }
+
+func programOf(pid int) program {
+	var st unix.Stat_t
+	if unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &st) != nil {
+		return program{}
 	}
-	return session, nil
+	return program{uint64(st.Dev), st.Ino}
 }
 
 // processStart tells when process pid started, in clock ticks since boot, and

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -100,11 +99,12 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 			s.write(conn, failed("the daemon failed at this request").Fields())
 		}
 	}()
-	pid, err := s.peer(conn)
+	from, err := s.peer(conn)
 	if err != nil {
 		s.write(conn, asError(err).Fields())
 		return
 	}
+	defer from.close()
 	request, err := s.read(conn)
 	if err != nil {
 		if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrTooBig) {
@@ -119,35 +119,25 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	defer release()
-	s.answer(ctx, conn, pid, request)
+	if err := from.same(); err != nil {
+		s.write(conn, asError(err).Fields())
+		return
+	}
+	s.answer(ctx, conn, from, request)
 }
 
 // peer says who asks, an error where it is not this user in this login session.
-func (s *server) peer(conn *net.UnixConn) (pid int, err error) {
-	raw, err := conn.SyscallConn()
+// The caller closes it.
+func (s *server) peer(conn *net.UnixConn) (*peer, error) {
+	from, err := newPeer(conn)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	uid := -1
-	var opt error
-	if err := raw.Control(func(fd uintptr) { uid, pid, opt = wire.Peer(int(fd)) }); err != nil {
-		return 0, err
+	if err := admits(s.place, from); err != nil {
+		from.close()
+		return nil, err
 	}
-	if opt != nil || uid != os.Geteuid() {
-		return 0, refused("this daemon serves another user")
-	}
-	if s.place.Session == "" {
-		return pid, nil
-	}
-	session, err := sessionOf(conn, pid)
-	if err != nil || session != s.place.Session {
-		return 0, refused("this daemon serves another login session")
-	}
-	return pid, nil
-}
-
-func refused(why string) *wire.Error {
-	return &wire.Error{Status: wire.Unavailable, Message: why + ": refused"}
+	return from, nil
 }
 
 // read reads the request, in bounded time and among a bounded number of others.

@@ -24,10 +24,11 @@ const (
 // maxReport bounds the line in which a daemon says why it can't start.
 const maxReport = 1024
 
-// Start spawns `exe daemon run` as a daemon of its own: a session of its own, a
-// cleaned environment, working directory /, standard files on the null device and
-// no other descriptor of this process but a pipe. It returns when that daemon, or
-// another one that won the race, listens at p. exe is an absolute path.
+// Start spawns `exe daemon run`, with --shared where p is, as a daemon of its own:
+// a session of its own, a cleaned environment, working directory /, standard files
+// on the null device and no other descriptor of this process but a pipe. It
+// returns when that daemon, or another one that won the race, listens at p. exe is
+// an absolute path.
 func Start(p Place, exe string, within time.Duration) error {
 	return start(p, exe, newClock(within, nil))
 }
@@ -163,7 +164,7 @@ func launch(p Place, exe string, c *clock) error {
 		return startFailed(err)
 	}
 	defer unix.Close(r)
-	pid, err := spawn(exe, w)
+	pid, err := spawn(p, exe, w)
 	unix.Close(w)
 	if err != nil {
 		return startFailed(err)
@@ -240,7 +241,7 @@ func otherIsDeaf(p Place) error {
 
 // spawn starts the daemon's first process, which starts the daemon proper and
 // ends, so that a program which takes this process's place has no child.
-func spawn(exe string, ready int) (int, error) {
+func spawn(p Place, exe string, ready int) (int, error) {
 	null, err := retryInt(func() (int, error) { return unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return 0, err
@@ -248,7 +249,11 @@ func spawn(exe string, ready int) (int, error) {
 	defer unix.Close(null)
 	inherit := shield()
 	defer inherit()
-	return syscall.ForkExec(exe, []string{exe, "daemon", "run"}, &syscall.ProcAttr{
+	args := []string{exe, "daemon", "run"}
+	if p.Shared { // its socket may be gone by now, by which it would know
+		args = append(args, "--shared")
+	}
+	return syscall.ForkExec(exe, args, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   append(CleanEnvironment(os.Environ()), ReadyVariable+"=3"),
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ready)},

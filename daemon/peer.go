@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"keyrack/daemon/wire"
+)
+
+// peer is the process that connected. The socket's credentials are those of that
+// moment, and a pid is anybody's once its process has ended, so what was read
+// about it counts only if same says so afterwards: the order is always handle,
+// facts, same, answer.
+//
+// A directory is none of the facts. Any process of the user may name any worksite,
+// so where it stands proves nothing about what it may have; the approval is bound
+// to the directory that it names, and to the file there, which the daemon reads
+// itself.
+type peer struct {
+	pid     int
+	session string
+	program program
+	handle  handle
+}
+
+// errOther says that it is not known any more who gets the answer.
+var (
+	errEnded   = refused("the process that asked has ended")
+	errAnother = refused("the process that asked now runs another program")
+)
+
+// newPeer finds out who is at the other end of conn. The caller closes it.
+func newPeer(conn *net.UnixConn) (*peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{}
+	uid := -1
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		uid, p.pid, failed = wire.Peer(int(fd))
+		if failed == nil && uid == os.Geteuid() {
+			p.handle, failed = hold(int(fd), p.pid)
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case uid != os.Geteuid():
+		return nil, refused("this daemon serves another user")
+	case errors.Is(failed, errEnded):
+		return nil, errEnded
+	case failed != nil:
+		return nil, refused("who asks is unknown (" + failed.Error() + ")")
+	}
+	p.session, p.program = wire.SessionOf(p.pid), programOf(p.pid)
+	if err := p.same(); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// same says whether the process still lives, and runs the program that it ran. An
+// exec before the daemon first looked can't be seen.
+func (p *peer) same() error {
+	now := programOf(p.pid)
+	switch {
+	case !p.handle.alive():
+		return errEnded
+	case now != p.program:
+		return errAnother
+	}
+	return nil
+}
+
+func (p *peer) close() { p.handle.close() }
+
+// admits says whether p may ask a daemon of place. No login session is no session
+// of its own: it is never the same as another one.
+func admits(place wire.Place, p *peer) error {
+	if !place.Shared && p.session != place.Session {
+		return refused("this daemon serves another login session")
+	}
+	return nil
+}
+
+func refused(why string) *wire.Error {
+	return &wire.Error{Status: wire.Unavailable, Message: why + ": refused"}
+}
