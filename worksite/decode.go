@@ -121,7 +121,7 @@ func (s *Site) secrets(n *node, value any) ([]Secret, error) {
 }
 
 func (s *Site) secret(n *node, value any) (Secret, error) {
-	secret := Secret{Name: n.name, From: []string{""}, As: "env", Required: true, Confirm: "never", variableAt: n.key}
+	secret := Secret{Name: n.name, From: []string{""}, As: "env", Required: true, Confirm: ConfirmNever, variableAt: n.key}
 	switch v := value.(type) {
 	case string:
 		err := s.from(&secret, n, v)
@@ -165,9 +165,7 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 			return fault{n.value, "required is true or false"}
 		}
 	case "confirm":
-		if secret.Confirm, err = choice(n, value, "never", "session", "always"); err == nil && secret.Confirm != "never" {
-			s.notBuilt(n.value, `confirm other than "never" is`)
-		}
+		secret.Confirm, err = choice(n, value, ConfirmNever, ConfirmSession, ConfirmAlways)
 	case "default":
 		var plain string
 		plain, err = text(n, value)

@@ -88,7 +88,7 @@ func demand(s Secret) string {
 	add(s.For != nil, "for "+commandWords(s.For))
 	add(s.TTL != 0, "ttl "+span(s.TTL))
 	add(!s.Required, "optional")
-	add(s.Confirm != "never", "confirm "+s.Confirm)
+	add(s.Confirm != ConfirmNever, "confirm "+s.Confirm)
 	add(s.Default != nil, "default "+defaultText(s.Default))
 	line := "+ " + s.Name + " from " + sourceWords(s.From)
 	if len(extra) > 0 {

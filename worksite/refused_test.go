@@ -159,14 +159,14 @@ func TestUnbuilt(t *testing.T) {
 		"[secrets]\nA = { for = ['make'] }":                                                "2:13: for is not built yet",
 		"[secrets]\nA = { for = [] }":                                                      "2:13: for is not built yet",
 		"[secrets]\nA = { as = 'file' }":                                                   `2:12: as = "file" is not built yet`,
-		"[secrets]\nA = { confirm = 'session' }":                                           `2:17: confirm other than "never" is not built yet`,
-		"[secrets]\nA = { confirm = 'always' }":                                            `2:17: confirm other than "never" is not built yet`,
+		"[secrets]\nA = { confirm = 'session' }":                                           "",
+		"[secrets]\nA = { confirm = 'always' }":                                            "",
 		"[secrets]\nA = 'op://hunter2'":                                                    `2:5: sources other than "", the rack, are not built yet`,
 		"[secrets]\nA = { from = ['', 'op://hunter2'] }":                                   `2:19: sources other than "", the rack, are not built yet`,
 		"[secrets]\nA = ''\n[profiles.dev.secrets]\nA = 'op://hunter2'":                    "3:1: profiles are not built yet",
 		"[profiles]\n[secrets]":                                                            "1:1: profiles are not built yet",
 		"secrets.A.ttl = '1h'\nsecrets.B.as = 'file'\nsecrets.A.confirm = 'always'":        `2:16: as = "file" is not built yet`,
-		"secrets.A.ttl = '1h'\nsecrets.B.confirm = 'always'\nsecrets.A.from = ['hunter2']": `2:21: confirm other than "never" is not built yet`,
+		"secrets.A.ttl = '1h'\nsecrets.B.confirm = 'always'\nsecrets.A.from = ['hunter2']": `3:19: sources other than "", the rack, are not built yet`,
 	} {
 		site := read(t, write(t, text))
 		got := ""

@@ -22,6 +22,14 @@ const (
 	ExportTree    = "tree"    // exported for as long as the shell is inside
 )
 
+// The values of Secret.Confirm: whether a person must say yes before the value is
+// given, once a session or each time.
+const (
+	ConfirmNever   = "never"
+	ConfirmSession = "session"
+	ConfirmAlways  = "always"
+)
+
 // Digest is the SHA-256 of the exact bytes that were parsed.
 type Digest [32]byte
 
@@ -69,7 +77,7 @@ type Secret struct {
 	As          string        // "env" or "file"
 	Env         string        // "" where the file doesn't say: see Variable
 	Required    bool
-	Confirm     string  // "never", "session" or "always"
+	Confirm     string  // ConfirmNever, ConfirmSession or ConfirmAlways
 	Default     *string // nil for none
 	Description string
 
