@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyrack/daemon/source"
+	"keyrack/shells"
 )
 
 func rackCommand() *cobra.Command {
@@ -230,7 +231,7 @@ func sayRack(store source.Rack, kind string) {
 	say("lock: %s", kind)
 	if file := store.KeyFile(kind); file != "" {
 		say("key: %s", visible(file))
-		hint("age -d -i " + visible(file) + " " + visible(store.File()))
+		hint("age -d -i " + shells.Bash.QuoteString(file) + " " + shells.Bash.QuoteString(store.File()))
 		return
 	}
 	say("key: in the keyring, %s", source.KeyringItem)

@@ -326,6 +326,9 @@ func TestIdentityFileIsChecked(t *testing.T) {
 		}
 	}
 	if os.Geteuid() == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
 		if err := errors.Join(write(string(key), 0o600)(), os.Chown(path, 65534, 65534)); err != nil {
 			t.Fatal(err)
 		}
