@@ -25,6 +25,13 @@ type Agent interface {
 	// wipes the grant.
 	Grant(ctx context.Context, q Query) (*wire.Grant, error)
 
+	// Question opens the question that must be answered before Grant gives what needs
+	// a person's yes, and Answer closes it: with yes its grant is what Grant gives,
+	// and what needs a yes each time is in it this once. A question is good for the
+	// process that asked, once.
+	Question(ctx context.Context, root string) (*Question, error)
+	Answer(ctx context.Context, token string, yes bool) (*wire.Grant, error)
+
 	// Status tells how the worksite at root and its secrets stand, "" for the
 	// daemon alone. It asks no source for a value and extends nothing.
 	Status(ctx context.Context, root string) (*Status, error)
@@ -56,10 +63,14 @@ const DefaultTTL = 8 * time.Hour
 
 // Query asks for the grant of the worksite whose root directory is Root. Shell is
 // the pid of a shell that wants to hear, by SIGURG, when a value that it exports
-// for as long as it is inside ends; 0 for none.
+// for as long as it is inside ends; 0 for none. What waits for a person's yes is
+// left out for a shell, whose hook can't ask; for others the grant is then
+// Unconfirmed and gives nothing.
 type Query struct {
 	Root  string
 	Shell int
+
+	with *assent
 }
 
 // Item names one value in the rack.
@@ -102,7 +113,7 @@ type DaemonStatus struct {
 }
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
-// the value is held.
+// the value is held. Confirmed says that the yes which Confirm asks for is there.
 type SecretStatus struct {
 	Name        string `json:"name"`
 	Env         string `json:"env"`
@@ -112,6 +123,8 @@ type SecretStatus struct {
 	TTLSeconds  int64  `json:"ttl_seconds"`
 	State       string `json:"state"`
 	Why         string `json:"why"`
+	Confirm     string `json:"confirm"`
+	Confirmed   bool   `json:"confirmed"`
 }
 
 // The states of a worksite.

@@ -84,6 +84,7 @@ func (c *Cache) strictly(l limits) error {
 func (c *Cache) limits() (limits, error) {
 	l, err := c.config.read()
 	if err == nil {
+		c.limitIdle(l.idle)
 		err = c.strictly(l)
 	}
 	return l, err

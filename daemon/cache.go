@@ -44,6 +44,8 @@ type Cache struct {
 	key      []byte // the rack's identity while it is unlocked, nil otherwise
 	keyUntil time.Duration
 	grants   map[string]*grant // by the worksite's root
+	confirm  confirmations
+	idle     idle
 	shells   map[int]shell
 	timer    *time.Timer // due at the nearest deadline, stopped when there is none
 	emptied  func()
@@ -125,7 +127,8 @@ func (c *Cache) empty() bool {
 }
 
 func (c *Cache) emptyLocked() bool {
-	if c.key != nil {
+	// One that is to lock itself stays until it has.
+	if _, idles := c.idle.endLocked(); idles || c.key != nil {
 		return false
 	}
 	for _, g := range c.grants {
@@ -143,9 +146,19 @@ func (c *Cache) marked() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Lock is Agent. It wipes first and reports afterwards what went wrong.
+// Lock is Agent.
 func (c *Cache) Lock(context.Context) error {
+	return c.lockWhere(func(time.Duration) bool { return true })
+}
+
+// lockWhere locks where due says so of the time that it is. It wipes first and
+// reports afterwards what went wrong.
+func (c *Cache) lockWhere(due func(now time.Duration) bool) error {
 	c.mu.Lock()
+	if !due(c.now()) {
+		c.mu.Unlock()
+		return nil
+	}
 	c.locked = true
 	c.wipeLocked()
 	shells := c.changeLocked()
@@ -157,6 +170,7 @@ func (c *Cache) Lock(context.Context) error {
 	if told := c.tell(shells); err == nil {
 		err = told
 	}
+	c.becameEmpty()
 	if err != nil {
 		return failed("locked, but not for a daemon started later: " + err.Error())
 	}
@@ -183,6 +197,7 @@ func (c *Cache) Unlock(_ context.Context, key []byte, ttl time.Duration) error {
 		c.key = append(make([]byte, 0, len(key)), key...)
 		c.keyUntil = c.now() + ttl
 	}
+	c.gaveLocked(c.now())
 	shells := c.changeLocked()
 	c.scheduleLocked()
 	c.mu.Unlock()
@@ -213,14 +228,17 @@ func (c *Cache) unlockTTL(ttl time.Duration) (time.Duration, error) {
 
 // Touch is Agent.
 func (c *Cache) Touch(context.Context) error {
+	c.withdraw()
 	c.mu.Lock()
 	shells := c.changeLocked()
 	c.mu.Unlock()
 	return c.told(shells)
 }
 
-// wipeLocked zeroes every value and the rack's key.
+// wipeLocked zeroes every value and the rack's key, and with them goes every yes.
 func (c *Cache) wipeLocked() {
+	c.confirm.forgetLocked()
+	c.idle.runs = false
 	clear(c.key)
 	c.key, c.keyUntil = nil, 0
 	for root, g := range c.grants {
@@ -263,6 +281,9 @@ func (c *Cache) scheduleLocked() {
 			}
 		}
 	}
+	if at, idles := c.idle.endLocked(); idles && (!any || at < next) {
+		next, any = at, true
+	}
 	if !any {
 		c.timer.Stop()
 		return
@@ -271,8 +292,13 @@ func (c *Cache) scheduleLocked() {
 	c.timer.Reset(max(next-c.now(), time.Millisecond))
 }
 
-// sweep wipes what has ended.
+// sweep wipes what has ended, or everything where nothing was handed out for too
+// long.
 func (c *Cache) sweep() {
+	if l, err := c.config.read(); err == nil {
+		c.limitIdle(l.idle)
+	}
+	c.lockIfIdle()
 	c.mu.Lock()
 	now := c.now()
 	if c.key != nil && c.keyUntil <= now {
@@ -326,6 +352,7 @@ func (c *Cache) keyNow() []byte {
 
 // isLocked says whether `keyrack lock` is in force.
 func (c *Cache) isLocked() bool {
+	c.lockIfIdle()
 	marked := c.marked()
 	c.mu.Lock()
 	defer c.mu.Unlock()

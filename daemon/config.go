@@ -21,6 +21,7 @@ import (
 type limits struct {
 	maxTTL time.Duration // the longest ttl that anything may ask for
 	quiet  bool          // no line on entering a worksite
+	idle   time.Duration // lock when for so long nothing was handed out, 0 for never
 	strict bool          // refuse to serve where a protection is not in force
 }
 
@@ -124,12 +125,13 @@ func (c *config) take(got *limits, text string, key toml.Key, value any) error {
 	bad := func(format string, args ...any) error { return c.badAt(text, offsetOf(text, key[0]), format, args...) }
 	switch key.String() {
 	case "max_ttl":
-		word, ok := value.(string)
-		ttl, err := time.ParseDuration(word)
-		if !ok || err != nil || ttl <= 0 {
+		if got.maxTTL = duration(value); got.maxTTL == 0 {
 			return bad(`max_ttl is a duration such as "24h"`)
 		}
-		got.maxTTL = ttl
+	case "idle":
+		if got.idle = duration(value); got.idle == 0 {
+			return bad(`idle is a duration such as "30m"`)
+		}
 	case "quiet":
 		quiet, ok := value.(bool)
 		if !ok {
@@ -142,12 +144,20 @@ func (c *config) take(got *limits, text string, key toml.Key, value any) error {
 			return bad("strict is true or false")
 		}
 		got.strict = strict
-	case "idle":
-		return bad("idle is not built yet: remove it")
 	default:
-		return bad("unknown key %q: there are max_ttl, quiet and strict", key[0])
+		return bad("unknown key %q: there are max_ttl, idle, quiet and strict", key[0])
 	}
 	return nil
+}
+
+// duration is a value that is a duration longer than 0, or 0.
+func duration(value any) time.Duration {
+	word, ok := value.(string)
+	d, err := time.ParseDuration(word)
+	if !ok || err != nil {
+		return 0
+	}
+	return max(d, 0)
 }
 
 // offsetOf finds a top-level key, whose positions the TOML library does not give:

@@ -14,12 +14,12 @@ func TestConfig(t *testing.T) {
 		name, text, want string // want is the error after the path, "" for none
 	}{
 		{"empty", "", ""},
-		{"all", "max_ttl = \"1h30m\"\nquiet = true\nstrict = true\n", ""},
-		{"unknown key", "# my config\nmax_tll = \"1h\"\n", `:2:1: unknown key "max_tll": there are max_ttl, quiet and strict`},
-		{"letter case", "Quiet = true\n", `:1:1: unknown key "Quiet": there are max_ttl, quiet and strict`},
+		{"all", "max_ttl = \"1h30m\"\nidle = \"30m\"\nquiet = true\nstrict = true\n", ""},
+		{"unknown key", "# my config\nmax_tll = \"1h\"\n", `:2:1: unknown key "max_tll": there are max_ttl, idle, quiet and strict`},
+		{"letter case", "Quiet = true\n", `:1:1: unknown key "Quiet": there are max_ttl, idle, quiet and strict`},
 		{"a table", "[quiet]\nx = 1\n", ":1:2: quiet is true or false"},
-		{"indented", "quiet = true\n\t\"maß\" = 1\n", `:2:3: unknown key "maß": there are max_ttl, quiet and strict`},
-		{"a longer key first", "max_ttl_of_mine = 1\n", `:1:1: unknown key "max_ttl_of_mine": there are max_ttl, quiet and strict`},
+		{"indented", "quiet = true\n\t\"maß\" = 1\n", `:2:3: unknown key "maß": there are max_ttl, idle, quiet and strict`},
+		{"a longer key first", "max_ttl_of_mine = 1\n", `:1:1: unknown key "max_ttl_of_mine": there are max_ttl, idle, quiet and strict`},
 		{"no value", "quiet = true\nmax_ttl = \n", ":2:11: expected value but found '\\n' instead"},
 		{"twice", "quiet = true\nquiet = true\n", ":2:1: Key 'quiet' has already been defined."},
 		{"not a duration", "max_ttl = \"long\"\n", `:1:1: max_ttl is a duration such as "24h"`},
@@ -27,7 +27,8 @@ func TestConfig(t *testing.T) {
 		{"zero", "max_ttl = \"0s\"\n", `:1:1: max_ttl is a duration such as "24h"`},
 		{"negative", "max_ttl = \"-1h\"\n", `:1:1: max_ttl is a duration such as "24h"`},
 		{"not a truth", "strict = 1\n", ":1:1: strict is true or false"},
-		{"not built", "quiet = true\nidle = \"1h\"\n", ":2:1: idle is not built yet: remove it"},
+		{"not idle for long enough", "quiet = true\nidle = \"0s\"\n", `:2:1: idle is a duration such as "30m"`},
+		{"a number of minutes", "idle = 30\n", `:1:1: idle is a duration such as "30m"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,9 +45,9 @@ func TestConfig(t *testing.T) {
 					}
 				case err != nil:
 					t.Error(err)
-				case tt.name == "all" && (got.maxTTL != 90*time.Minute || !got.quiet || !got.strict):
+				case tt.name == "all" && (got.maxTTL != 90*time.Minute || got.idle != 30*time.Minute || !got.quiet || !got.strict):
 					t.Errorf("%+v", got)
-				case tt.name == "empty" && (got.maxTTL != 24*time.Hour || got.quiet || got.strict):
+				case tt.name == "empty" && (got.maxTTL != 24*time.Hour || got.idle != 0 || got.quiet || got.strict):
 					t.Errorf("%+v", got)
 				}
 			}

@@ -18,11 +18,17 @@ type ticket struct {
 	until time.Duration // of the value that ends first; 0 for none
 }
 
-// valid says whether an answer may still be given.
+// valid says whether an answer may still be given. It is the last word before one
+// with values is, and counts as that.
 func (c *Cache) valid(t ticket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return t.epoch == c.epoch && (t.until == 0 || c.now() < t.until)
+	now := c.now()
+	ok := t.epoch == c.epoch && (t.until == 0 || now < t.until) && !c.idle.overLocked(now)
+	if ok && t.until != 0 {
+		c.gaveLocked(now)
+	}
+	return ok
 }
 
 // changedTooFast is said where every try to answer was overtaken by a change.
@@ -59,15 +65,19 @@ func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
 	if err != nil {
 		a.refuse(ofSite(p.site.Name, err))
 	}
-	t.until = c.collect(p, a, problems)
-	if a.Status == wire.OK && !p.limits.quiet {
+	t.until = c.collect(q, p, a, problems)
+	if a.Status == wire.OK && !p.limits.quiet && (len(a.Vars) > 0 || !a.waiting) {
 		a.Summary = summary(p.site.Name, len(a.Vars), t.until-c.now())
 	}
 	return &a.Grant, t
 }
 
-// answer is a grant while it is put together.
-type answer struct{ wire.Grant }
+// answer is a grant while it is put together. waiting says that something was left
+// out because it waits for a person's yes.
+type answer struct {
+	wire.Grant
+	waiting bool
+}
 
 // refuse takes err for the answer's status, unless it has one, and says it.
 func (a *answer) refuse(err error) {
@@ -85,14 +95,17 @@ func (a *answer) refuse(err error) {
 // collect copies the values that are held into the answer, and what stands for
 // those that are not: a default, nothing, or the reason. It returns the moment
 // when the first value ends.
-func (c *Cache) collect(p *plan, a *answer, problems map[string]error) (until time.Duration) {
+func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) (until time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
 	g := c.grants[p.root]
+	var waiting []string
 	for _, s := range p.site.Secrets {
 		h, ok := g.get(p, s.Name, now)
 		switch {
+		case ok && c.confirm.waitsLocked(p, s, q.with):
+			waiting = append(waiting, s.Name)
 		case ok:
 			a.Vars = append(a.Vars, wire.Var{Name: s.Variable(), Value: slices.Clone(h.value)})
 			if until == 0 || h.until < until {
@@ -103,6 +116,10 @@ func (c *Cache) collect(p *plan, a *answer, problems map[string]error) (until ti
 		case a.Status == wire.OK: // it ended between fetch and now
 			a.refuse(failed(changedTooFast))
 		}
+	}
+	a.wait(p.site.Name, waiting, q.Shell != 0)
+	if len(a.Vars) == 0 {
+		return 0
 	}
 	return until
 }

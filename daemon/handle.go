@@ -31,8 +31,9 @@ type verb struct {
 	answer func(s *server, ctx context.Context, args [][]byte) ([][]byte, error)
 }
 
-// verbs are all but hook and grant, whose answers have another form, and stop and
-// ping, which every version answers.
+// verbs are all but hook, grant and answer, whose answers have another form,
+// question, whose answer depends on who asks, and stop and ping, which every
+// version answers.
 var verbs = map[string]verb{
 	wire.VerbStatus: {1, (*server).status},
 	wire.VerbGet:    {2, (*server).get},
@@ -63,6 +64,10 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, req
 		s.grant(ctx, conn, from, query(args, from.pid))
 	case name == wire.VerbGrant && len(args) == 1:
 		s.grant(ctx, conn, from, Query{Root: string(args[0])})
+	case name == wire.VerbQuestion && len(args) == 1:
+		s.question(ctx, conn, from, string(args[0]))
+	case name == wire.VerbAnswer && len(args) == 2:
+		s.redeem(ctx, conn, from, string(args[0]), string(args[1]))
 	default:
 		s.plain(ctx, conn, from, name, args)
 	}

@@ -126,6 +126,10 @@ func (c *Cache) Get(ctx context.Context, site, name string) ([]byte, error) {
 	case !c.valid(t) && c.isLocked():
 		clear(value)
 		return nil, errLocked()
+	case !c.gave():
+		clear(value)
+		c.lockIfIdle()
+		return nil, errLocked()
 	}
 	return value, nil
 }

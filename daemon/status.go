@@ -43,10 +43,14 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 
 // locksOn names what locks the daemon by itself, as things stand.
 func (c *Cache) locksOn() []string {
+	on := []string{}
 	if c.watched.Load() {
-		return []string{"suspend", "screen lock", "logout"}
+		on = append(on, "suspend", "screen lock", "logout")
 	}
-	return []string{}
+	if l, err := c.config.read(); err == nil && l.idle > 0 {
+		on = append(on, "idle "+span(l.idle))
+	}
+	return on
 }
 
 // blame takes err for the worksite's state, unless it has one.
@@ -88,7 +92,8 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 		names, problem = c.namesOf(ctx, p.site.Name)
 	}
 	for _, secret := range p.site.Secrets {
-		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: sourceName(secret), TTLSeconds: seconds(p.ttl(secret))}
+		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: sourceName(secret), TTLSeconds: seconds(p.ttl(secret)),
+			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret)}
 		remaining, ok := left[secret.Name]
 		switch {
 		case ok:

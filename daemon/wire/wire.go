@@ -33,6 +33,7 @@ const (
 const (
 	OK          = "ok"
 	NotAllowed  = "not-allowed"
+	Unconfirmed = "unconfirmed" // a person's yes is missing: question, then answer
 	Locked      = "locked"
 	Missing     = "missing"
 	Invalid     = "invalid"
@@ -57,6 +58,9 @@ const (
 	VerbTouch  = "touch"
 	VerbStop   = "stop"
 	VerbPing   = "ping"
+
+	VerbQuestion = "question"
+	VerbAnswer   = "answer"
 )
 
 // Error is an answer that is not ok, or the reason why there is none. Message is
