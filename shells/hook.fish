@@ -15,22 +15,18 @@ and __keyrack_off again
 
 # --- Moments --------------------------------------------------------------
 
-# At the prompt. The last line may have had no end that fish told us of.
+# At the prompt: outside, and with nothing to do, this looks upward and no more.
 function __keyrack_prompt --on-event fish_prompt
-    if test "$__keyrack_asked$__keyrack_line" != 00
-        __keyrack_line_ends
-    end
-    __keyrack_find
-    if test -n "$__keyrack_root"
-        __keyrack_listen
-        test "$__keyrack_held" != tree
-        or __keyrack_refresh
-    end
+    test "$__keyrack_asked$__keyrack_line$__keyrack_root$PWD" = "00$__keyrack_pwd"
+    and not test $__keyrack_any
+    or __keyrack_at_prompt
 end
 
 # After a command line.
 function __keyrack_postexec --on-event fish_postexec
-    __keyrack_line_ends
+    set -g __keyrack_line 0
+    test "$__keyrack_asked$__keyrack_held" = 0
+    or __keyrack_line_ends
 end
 
 # After cd, also in functions, pipelines and substitutions, which fish runs in
@@ -47,14 +43,13 @@ function __keyrack_moved --on-variable PWD
     end
 end
 
-# Before a command line. Handlers run in the order in which they came: this one
-# comes anew at each prompt, so that no other one's programs see the secrets.
+# Before a command line. Handlers run in the order in which they came: inside,
+# this one comes anew at each prompt, so that no other's programs see the secrets.
 function __keyrack_listen
     function __keyrack_preexec --on-event fish_preexec
         set -g __keyrack_line 1
-        if test -n "$__keyrack_root"; and string match -qr '\S' -- "$argv"; and __keyrack_wanted
-            __keyrack_ask
-        end
+        test -z "$__keyrack_root"
+        or __keyrack_before "$argv"
     end
 end
 
@@ -72,11 +67,28 @@ function __keyrack_urg --on-signal URG
     end
 end
 
+function __keyrack_at_prompt
+    __keyrack_line_ends # fish may have told of no end
+    __keyrack_find
+    test -n "$__keyrack_root"
+    or return
+    __keyrack_listen
+    test "$__keyrack_held" != tree
+    or __keyrack_refresh
+end
+
+# __keyrack_before LINE: an empty one asks nothing.
+function __keyrack_before
+    string match -qr '\S' -- $argv[1]
+    and __keyrack_wanted
+    and __keyrack_ask
+end
+
 function __keyrack_line_ends
     set -g __keyrack_line 0
     if test "$__keyrack_asked" = 1 # no end came: the client was killed, or Ctrl-C
-        __keyrack_fail ''
         __keyrack_drop
+        __keyrack_fail ''
     else if test "$__keyrack_held" = command
         __keyrack_drop
     end
@@ -100,15 +112,16 @@ end
 # values of the last one end, and so does what was said and what failed there.
 function __keyrack_find
     set -l root
-    if test "$PWD" != "$__keyrack_pwd"
-        __keyrack_list_upward
-    end
-    for dir in $__keyrack_upward
-        if test -e "$dir/.keyrack.toml"
-            set root $dir
-            test -n "$dir"
-            or set root /
-            break
+    test "$PWD" = "$__keyrack_pwd"
+    or __keyrack_list_upward
+    if test $__keyrack_any
+        for dir in $__keyrack_upward
+            if test -e "$dir/.keyrack.toml"
+                set root $dir
+                test -n "$dir"
+                or set root /
+                break
+            end
         end
     end
     if test "$root" != "$__keyrack_root"
@@ -120,16 +133,18 @@ function __keyrack_find
     end
 end
 
-# All directories from PWD upward, the topmost as an empty word. A command
-# substitution costs more than all else here: fish 3.1 alone, which gives named
-# groups to no variables, needs it.
+# All directories from PWD upward, the topmost as an empty word, and the one test
+# of them all that a prompt outside makes. fish 3.1 alone, which gives named groups
+# to no variables, needs the command substitution, which costs more than the rest.
 function __keyrack_list_upward
     set -l dir $PWD
     set -l below
     set -g __keyrack_pwd $PWD
     set -g __keyrack_upward
+    set -g __keyrack_any -e /.keyrack.toml
     while test -n "$dir" -a "$dir" != "$below"
         set -ga __keyrack_upward $dir
+        set -ga __keyrack_any -o -e $dir/.keyrack.toml
         set below $dir
         string match -qr '(?s)^(?<dir>.*)/' -- $dir
         test "$dir" != "$below"
@@ -370,7 +385,7 @@ function __keyrack_start
         PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS \
         _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL \
         PAGER BROWSER umask dirprev dirnext
-    for name in root pwd upward text generation said names known kept lines answer reply held
+    for name in root pwd upward any text generation said names known kept lines answer reply held
         set -gu __keyrack_$name
     end
     for name in line asked failed announced
