@@ -10,7 +10,9 @@
 # its options stick to each function: none of them sees the person's options,
 # none is traced, and theirs are back when the function returns. Functions of
 # the person's with a builtin's name are kept out by "builtin". Variables that
-# are alive while a secret is set are named __keyrack_*, which no secret is.
+# are alive while a secret is set are named __keyrack_*, which no secret is. What
+# is not simple is that way for speed: a call costs as much as 20 tests, and an
+# assignment to an array or a builtin as much as 5.
 
 'builtin' 'emulate' 'zsh' '-o' 'no_aliases' '-o' 'no_xtrace' '-o' 'no_verbose' '-o' 'no_err_exit' '-o' 'no_err_return' '-o' 'unset' '-o' 'no_multibyte' '-o' 'typeset_silent' '-c' '
 if [[ -o interactive ]]; then
@@ -22,22 +24,30 @@ if [[ -o interactive ]]; then
 # The first of all prompt hooks: the line is over, and so are its secrets.
 __keyrack_precmd() {
     __keyrack_line=0
-    if [[ -n $__keyrack_held && $__keyrack_held != tree ]]; then
-        __keyrack_drop
+    if (( __keyrack_covered || ${#__keyrack_later} )) || [[ $__keyrack_held == command ]]; then
+        __keyrack_over
     fi
-    if (( ${#__keyrack_later} )); then
-        __keyrack_restore_later
+    if [[ ${precmd_functions[1]-}:${preexec_functions[-1]-}:${chpwd_functions[1]-} != "$__keyrack_places" ]]; then
+        __keyrack_register
     fi
-    if (( __keyrack_covered )); then
-        __keyrack_uncover
-    fi
-    __keyrack_in_place || __keyrack_register
     __keyrack_find
     if [[ $__keyrack_held == tree ]]; then
         __keyrack_refresh
         __keyrack_take_urg
     fi
-    builtin return 0
+}
+
+__keyrack_over() {
+    [[ $__keyrack_held != command ]] || __keyrack_drop
+    (( ! ${#__keyrack_later} )) || __keyrack_restore_later
+    if (( __keyrack_covered )); then
+        __keyrack_covered=0
+        if [[ ${functions[precmd]-} == *__keyrack_covering* ]]; then
+            builtin unfunction precmd
+            (( ! __keyrack_moved )) || __keyrack_copy __keyrack_precmd_theirs precmd
+        fi # else the line made another, or took it away
+        (( ! __keyrack_moved )) || builtin unfunction __keyrack_precmd_theirs
+    fi
 }
 
 # In tree mode, at the prompt: an edited file takes the values away, and the
@@ -53,12 +63,17 @@ __keyrack_refresh() {
 # The last of all hooks before a command line; there is none for an empty one.
 __keyrack_preexec() {
     __keyrack_line=1
-    __keyrack_in_place || __keyrack_register
-    __keyrack_find
-    if [[ -n $__keyrack_root ]] && __keyrack_wanted; then
-        __keyrack_ask
+    if [[ ${precmd_functions[1]-}:${preexec_functions[-1]-}:${chpwd_functions[1]-} != "$__keyrack_places" ]]; then
+        __keyrack_register
     fi
-    builtin return 0
+    if [[ $PWD != "$__keyrack_pwd" ]]; then # by a widget, with cd -q
+        __keyrack_find
+    fi
+    if [[ -n $__keyrack_root ]]; then
+        if [[ $__keyrack_failed$__keyrack_held == 0 ]] || __keyrack_wanted; then
+            __keyrack_ask
+        fi
+    fi
 }
 
 # After cd, pushd, popd and their like; in subshells, functions and completions
@@ -98,13 +113,13 @@ __keyrack_urg() {
 # Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
 # values of the last one end, and so does what was said and what failed there.
 __keyrack_find() {
-    builtin local "__keyrack_dir=$PWD"
-    [[ $__keyrack_dir == /* ]] || __keyrack_dir=
-    while [[ -n $__keyrack_dir && ! -e $__keyrack_dir/.keyrack.toml ]]; do
+    __keyrack_pwd=$PWD __keyrack_dir=$PWD
+    while [[ $__keyrack_dir == /* && ! -e $__keyrack_dir/.keyrack.toml ]]; do
         __keyrack_dir=${__keyrack_dir%/*}
     done
-    if [[ -z $__keyrack_dir && -e /.keyrack.toml ]]; then
-        __keyrack_dir=/
+    if [[ $__keyrack_dir != /* ]]; then
+        __keyrack_dir=
+        [[ ! -e /.keyrack.toml ]] || __keyrack_dir=/
     fi
     if [[ $__keyrack_dir != "$__keyrack_root" ]]; then
         __keyrack_drop
@@ -153,48 +168,40 @@ __keyrack_read_file() {
 
 # --- Asking ---------------------------------------------------------------
 
-# One answer, once more where tree mode was overtaken by a change. Ctrl-C ends
-# it without one.
+# __keyrack_ask [TIME]: one answer, and once more where a change overtook tree
+# mode. Nothing is left of an answer that breaks off, also by Ctrl-C.
 __keyrack_ask() {
-    builtin local __keyrack_try
+    builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
+        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd=
     __keyrack_asking=1
-    for __keyrack_try in 1 2; do
-        __keyrack_ask_once
-        [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin break
-    done
-    __keyrack_asking=0
-}
-
-__keyrack_ask_once() {
-    builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines=
-    builtin local __keyrack_reply= __keyrack_shadowed=
     {
         if __keyrack_by_socket; then
-            __keyrack_drop
+            [[ -z $__keyrack_held ]] || __keyrack_drop
             [[ -n $__keyrack_status ]] || __keyrack_take || __keyrack_by_client
         else
             __keyrack_drop
             __keyrack_by_client
         fi
-        __keyrack_settle
+        case $__keyrack_status in
+        ("") ;;
+        (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
+        (*) __keyrack_failed=0 ;;
+        esac
+        (( ! ${#__keyrack_names} )) || __keyrack_hold
+        if [[ $__keyrack_lines != "$__keyrack_said" ]] || (( ! __keyrack_announced )); then
+            __keyrack_tell
+        fi
     } always {
+        __keyrack_asking=0
         if [[ -z $__keyrack_status ]]; then
+            [[ -z $__keyrack_fd ]] || builtin exec {__keyrack_fd}>&-
             __keyrack_drop
             __keyrack_fail ""
-            __keyrack_asking=0
         fi
     }
-}
-
-# Nothing is left of an answer that broke off in the middle.
-__keyrack_settle() {
-    [[ -n $__keyrack_status ]] || builtin return 0
-    __keyrack_hold
-    case $__keyrack_status in
-    (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
-    (*) __keyrack_failed=0 ;;
-    esac
-    __keyrack_tell
+    if [[ $__keyrack_held == tree && ${1-1} -lt 3 ]] && ! __keyrack_unchanged; then
+        __keyrack_ask $(( ${1-1} + 1 ))
+    fi
 }
 
 # __keyrack_fail GENERATION: ask no more until it changes, or a cd.
@@ -207,16 +214,18 @@ __keyrack_fail() {
 
 # Mark what is exported, for shells started from here, and how long it stays.
 __keyrack_hold() {
-    builtin local REPLY
-    (( ${#__keyrack_names} )) || builtin return 0
     builtin export "KEYRACK_EXPORTED=1 ${(j: :)__keyrack_names}"
-    __keyrack_held=command __keyrack_generation=$__keyrack_word
+    __keyrack_held=command
     if [[ $__keyrack_mode == tree ]]; then
-        __keyrack_held=tree
+        builtin local REPLY
+        __keyrack_held=tree __keyrack_generation=$__keyrack_word
         __keyrack_read_file
         # A variable of a function stood before one: ask again when that is over.
         __keyrack_text=${__keyrack_shadowed:-$REPLY}
         __keyrack_take_urg
+    elif (( ! ${+functions[precmd]} )); then
+        __keyrack_covered=1 __keyrack_moved=0
+        builtin eval "precmd() { __keyrack_covering }"
     else
         __keyrack_cover
     fi
@@ -235,7 +244,7 @@ __keyrack_tell() {
     fi
 }
 
-# The three functions that an answer calls, inside __keyrack_ask_once.
+# The three functions that an answer calls, inside __keyrack_ask.
 
 __keyrack_say() {
     __keyrack_lines+="keyrack: ${1//$~__keyrack_control/ }$__keyrack_newline"
@@ -251,6 +260,7 @@ __keyrack_put() {
     elif [[ ${(Pt)1} == *-local* ]]; then
         __keyrack_shadowed=/ # no text of a file
     elif __keyrack_keep "$1"; then
+        __keyrack_known[$1]=1
         builtin typeset -gx "$1=$2"
     else
         __keyrack_say "$1 cannot be set in this shell and is left alone"
@@ -274,97 +284,81 @@ __keyrack_valid() {
 # there is, by convention. A connect that waits because the daemon has let its
 # queue fill up is not bounded, but Ctrl-C ends it.
 __keyrack_by_socket() {
-    builtin setopt local_options local_traps
-    builtin local REPLY= __keyrack_fd=
-    (( __keyrack_sockets )) && __keyrack_load || builtin return 1
-    builtin trap - INT
-    builtin trap "" PIPE
-    {
-        __keyrack_is_private "${__keyrack_socket%/*}" 8#40000 &&
-            __keyrack_is_private "$__keyrack_socket" 8#140000 &&
-            builtin zsocket "$__keyrack_socket"
-    } 2>/dev/null || builtin return 1
+    builtin local REPLY
+    (( __keyrack_sockets == 2 )) || __keyrack_load || builtin return 1
+    __keyrack_seen=(${__keyrack_socket%/*}(N/Uf-77) $__keyrack_socket(N=Uf-77))
+    (( ${#__keyrack_seen} == 2 )) && builtin zsocket "$__keyrack_socket" 2>/dev/null || builtin return 1
     __keyrack_fd=$REPLY
-    {
-        __keyrack_frame 1 hook "$__keyrack_root" "${sysparams[pid]}"
-        # A daemon that refuses may have closed already, and still be read.
-        builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
-        __keyrack_receive
-    } always {
-        builtin exec {__keyrack_fd}>&-
-    }
-}
-
-# The modules are loaded at the first question, not at the start of each shell.
-__keyrack_load() {
-    (( ! __keyrack_loaded )) || builtin return 0
-    {
-        builtin zmodload -F zsh/stat b:zstat &&
-            builtin zmodload -F zsh/datetime p:EPOCHREALTIME &&
-            builtin zmodload -F zsh/system b:sysread b:syswrite p:sysparams &&
-            builtin zmodload zsh/net/socket
-    } 2>/dev/null && __keyrack_loaded=1 || __keyrack_sockets=0
-    (( __keyrack_loaded ))
-}
-
-# __keyrack_is_private PATH TYPE
-__keyrack_is_private() {
-    builtin local -a __keyrack_stat
-    builtin zstat -L -A __keyrack_stat "$1" &&
-        (( (__keyrack_stat[3] & 8#170000) == $2 && !(__keyrack_stat[3] & 8#77) && __keyrack_stat[5] == EUID ))
-}
-
-__keyrack_frame() {
-    REPLY="${(pj:\0:)@}$__keyrack_nul"
+    REPLY="1${__keyrack_nul}hook$__keyrack_nul$__keyrack_root$__keyrack_nul$sysparams[pid]$__keyrack_nul"
     REPLY="${#REPLY}$__keyrack_newline$REPLY"
+    # A daemon that refuses may have closed already, and still be read. The
+    # signal for that harms no interactive shell that has a terminal.
+    if (( ZSH_SUBSHELL )) || [[ -z $TTY ]]; then
+        __keyrack_send
+    else
+        builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
+    fi
+    # Most of all answers come at once, and as a whole.
+    builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply &&
+        __keyrack_head=${__keyrack_reply%%$__keyrack_newline*} &&
+        [[ $__keyrack_head == $(( ${#__keyrack_reply} - ${#__keyrack_head} - 1 )) ]] ||
+        __keyrack_receive $?
+    REPLY=$?
+    builtin exec {__keyrack_fd}>&-
+    __keyrack_fd=
+    (( ! REPLY ))
 }
 
-# Read one frame: its length in decimal, a newline, the payload. False where
-# nothing came: the daemon is on its way out.
+__keyrack_send() {
+    builtin setopt local_options local_traps
+    builtin trap "" PIPE
+    builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
+}
+
+# __keyrack_receive STATUS: the rest of one frame (its length in decimal, a
+# newline, the payload), for two seconds in all. STATUS is of the first read. False
+# where nothing came: the daemon is on its way out.
 __keyrack_receive() {
-    builtin local __keyrack_chunk= __keyrack_head= __keyrack_slow=
-    builtin local -i __keyrack_size=11 __keyrack_rc # all of it; at first, no head is longer
-    builtin local -F "__keyrack_until=$(( EPOCHREALTIME + 2 ))"
-    while (( ${#__keyrack_reply} < __keyrack_size )); do
-        __keyrack_read && __keyrack_rc=0 || __keyrack_rc=$?
-        if (( __keyrack_rc == 4 )); then
-            __keyrack_refuse "the daemon does not answer"
-            builtin return 0
-        elif (( __keyrack_rc )); then
+    builtin setopt local_options local_traps
+    builtin trap - INT # the trap of the person does not know what is broken off here
+    builtin local __keyrack_chunk __keyrack_slow=0 __keyrack_rc=$1
+    builtin local -F __keyrack_wait "__keyrack_until=$(( EPOCHREALTIME + ($1 == 4 ? 1.5 : 2) ))"
+    builtin local -i __keyrack_size=11 # no head is longer
+    [[ -z $__keyrack_reply ]] || __keyrack_rc=0
+    while builtin true; do
+        case $__keyrack_rc in
+        (0)
+            if [[ $__keyrack_reply == *$__keyrack_newline* ]]; then
+                __keyrack_head=${__keyrack_reply%%$__keyrack_newline*}
+                [[ $__keyrack_head == [1-9]* && $__keyrack_head == <1-8388608> ]] || builtin break
+                __keyrack_size=$(( ${#__keyrack_head} + 1 + __keyrack_head ))
+            fi
+            (( ${#__keyrack_reply} < __keyrack_size )) || builtin break
+            ;;
+        (4)
+            if (( __keyrack_slow )); then
+                __keyrack_refuse "the daemon does not answer"
+                builtin return 0
+            fi
+            __keyrack_slow=1
+            builtin print -ru2 "keyrack: waiting for the daemon (Ctrl-C gives up)"
+            ;;
+        (*)
             [[ -n $__keyrack_reply ]] || builtin return 1
             builtin break
+            ;;
+        esac
+        __keyrack_wait=$(( __keyrack_until - EPOCHREALTIME ))
+        (( __keyrack_wait < 2 )) || __keyrack_wait=2 # the clock was put back
+        if (( __keyrack_wait <= 0 )); then
+            __keyrack_slow=1 __keyrack_rc=4
+            builtin continue
         fi
-        __keyrack_reply+=$__keyrack_chunk
-        if [[ -z $__keyrack_head && $__keyrack_reply == *$__keyrack_newline* ]]; then
-            __keyrack_head=${__keyrack_reply%%$__keyrack_newline*}
-            [[ $__keyrack_head == [1-9]* && $__keyrack_head == <1-8388608> ]] || builtin break
-            __keyrack_size=$(( ${#__keyrack_head} + 1 + __keyrack_head ))
-        fi
+        (( __keyrack_slow || __keyrack_wait < 0.5 )) || __keyrack_wait=0.5
+        builtin sysread -t $__keyrack_wait -s 65536 -i $__keyrack_fd __keyrack_chunk && __keyrack_rc=0 || __keyrack_rc=$?
+        (( __keyrack_rc )) || __keyrack_reply+=$__keyrack_chunk
     done
-    if [[ -n $__keyrack_head ]] && (( ${#__keyrack_reply} == __keyrack_size )); then
-        __keyrack_reply=${__keyrack_reply[${#__keyrack_head}+2,-1]}
-    else
-        __keyrack_refuse "the daemon sent a malformed answer"
-    fi
-}
-
-# Read what there is, or wait: half a second, then with a word about it. As
-# sysread: 4 when the two seconds are over, 5 at the end.
-__keyrack_read() {
-    builtin local -F __keyrack_wait
-    builtin local __keyrack_status_of_read
-    while builtin true; do
-        __keyrack_wait=$(( __keyrack_until - EPOCHREALTIME - (${#__keyrack_slow} ? 0 : 1.5) ))
-        (( __keyrack_wait <= 2 )) || __keyrack_wait=2 # the clock was put back
-        if (( __keyrack_wait > 0 )); then
-            builtin sysread -t $__keyrack_wait -s 65536 -i $__keyrack_fd __keyrack_chunk && builtin return 0
-            __keyrack_status_of_read=$?
-            (( __keyrack_status_of_read == 4 )) || builtin return $__keyrack_status_of_read
-        fi
-        [[ -z $__keyrack_slow ]] || builtin return 4
-        __keyrack_slow=1
-        builtin print -ru2 "keyrack: waiting for the daemon (Ctrl-C gives up)"
-    done
+    [[ $__keyrack_head == [1-9]* ]] && (( ${#__keyrack_reply} == __keyrack_size )) || __keyrack_refuse "the daemon sent a malformed answer"
 }
 
 # There is no answer to use; this is why.
@@ -373,47 +367,68 @@ __keyrack_refuse() {
     __keyrack_end unavailable "" "" ""
 }
 
+# The modules are loaded at the first question, not at the start of each shell.
+__keyrack_load() {
+    (( __keyrack_sockets )) || builtin return 1
+    {
+        builtin zmodload -F zsh/datetime p:EPOCHREALTIME &&
+            builtin zmodload -F zsh/system b:sysread b:syswrite p:sysparams &&
+            builtin zmodload zsh/net/socket
+    } 2>/dev/null && __keyrack_sockets=2 || __keyrack_sockets=0
+    (( __keyrack_sockets ))
+}
+
 # __keyrack_take: the answer, version, status, generation, mode, summary, number
 # of lines, lines, and a name and a value for each variable; or version, status,
 # message, hint. False where the daemon speaks another version.
 __keyrack_take() {
-    builtin local __keyrack_name __keyrack_value
+    builtin local __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain= __keyrack_odd= __keyrack_count=0
     builtin local -a __keyrack_fields
-    builtin local -i __keyrack_count
-    [[ $__keyrack_reply != *$__keyrack_nul ]] || __keyrack_fields=("${(@0)__keyrack_reply[1,-2]}")
-    __keyrack_reply=
-    [[ ${__keyrack_fields[1]-} == (1|) ]] || builtin return 1
-    if (( ${#__keyrack_fields} == 4 )) && [[ -n $__keyrack_fields[2] && $__keyrack_fields[2] != ok ]]; then
+    if [[ $__keyrack_reply == *$__keyrack_nul ]]; then
+        __keyrack_fields=("${(@0)__keyrack_reply[${#__keyrack_head}+2,-2]}")
+    fi
+    __keyrack_reply= __keyrack_count=${__keyrack_fields[6]-}
+    if [[ ${__keyrack_fields[1]-} != (1|) ]]; then
+        builtin return 1
+    elif (( ${#__keyrack_fields} == 4 )) && [[ $__keyrack_fields[2] != (ok|) ]]; then
         for __keyrack_value in "${(@)__keyrack_fields[3,4]}"; do
             [[ -z $__keyrack_value ]] || __keyrack_say "$__keyrack_value"
         done
         __keyrack_end "$__keyrack_fields[2]" "" "" ""
         builtin return 0
-    fi
-    if ! __keyrack_is_grant || ! __keyrack_has_names; then
+    elif ! [[ $__keyrack_fields[2] == ?* && $__keyrack_fields[4] == (|command|tree) && $__keyrack_count == (0|[1-9]<0-999>|[1-9]) ]] ||
+        (( __keyrack_count + 6 > ${#__keyrack_fields} || (__keyrack_count + ${#__keyrack_fields}) % 2 )); then
         __keyrack_refuse "the daemon sent a malformed grant"
         builtin return 0
     fi
-    __keyrack_count=$__keyrack_fields[6]
     for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[7 + __keyrack_count,-1]}"; do
+        if [[ -z ${(Pt)__keyrack_name} && -n ${__keyrack_known[$__keyrack_name]-} ]]; then
+            __keyrack_new+=" $__keyrack_name"
+            __keyrack_plain+="$__keyrack_name=$__keyrack_value$__keyrack_nul"
+        else
+            __keyrack_odd+="$__keyrack_name$__keyrack_nul$__keyrack_value$__keyrack_nul"
+        fi
+    done
+    if [[ $__keyrack_nul$__keyrack_odd == *$__keyrack_nul$__keyrack_nul* ]] && ! __keyrack_are_named; then
+        __keyrack_refuse "the daemon sent a malformed grant"
+        builtin return 0
+    fi
+    for __keyrack_name __keyrack_value in ${__keyrack_odd:+"${(@0)__keyrack_odd[1,-2]}"}; do
         __keyrack_put "$__keyrack_name" "$__keyrack_value"
     done
+    if [[ -n $__keyrack_new ]]; then
+        __keyrack_names+=(${(s: :)__keyrack_new})
+        builtin typeset -gx "${(@0)__keyrack_plain[1,-2]}"
+    fi
     for __keyrack_value in "${(@)__keyrack_fields[7,6 + __keyrack_count]}"; do
         __keyrack_say "$__keyrack_value"
     done
-    __keyrack_end "${(@)__keyrack_fields[2,5]}"
+    __keyrack_status=$__keyrack_fields[2] __keyrack_word=$__keyrack_fields[3]
+    __keyrack_mode=$__keyrack_fields[4] __keyrack_summary=$__keyrack_fields[5]
 }
 
-__keyrack_is_grant() {
-    (( ${#__keyrack_fields} >= 6 )) &&
-        [[ -n $__keyrack_fields[2] && $__keyrack_fields[4] == (|command|tree) && $__keyrack_fields[6] == (0|[1-9]<->|[1-9]) ]] &&
-        (( ${#__keyrack_fields[6]} < 6 && $__keyrack_fields[6] + 6 <= ${#__keyrack_fields} )) &&
-        (( ($__keyrack_fields[6] + ${#__keyrack_fields}) % 2 == 0 ))
-}
-
-__keyrack_has_names() {
-    builtin local __keyrack_name __keyrack_value
-    for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[7 + __keyrack_fields[6],-1]}"; do
+__keyrack_are_named() {
+    for __keyrack_name __keyrack_value in "${(@0)__keyrack_odd[1,-2]}"; do
         [[ -n $__keyrack_name ]] || builtin return 1
     done
 }
@@ -443,13 +458,13 @@ __keyrack_run_client() {
 # -p" does not give back all of it.
 __keyrack_keep() {
     builtin local REPLY=
-    (( ! ${+__keyrack_was[$1]} )) || builtin return 0
+    [[ -z ${__keyrack_names[(re)$1]} ]] || builtin return 0
     if (( ${+__keyrack_later[$1]} )); then
         __keyrack_was[$1]=$__keyrack_later[$1]
         builtin unset "__keyrack_later[$1]"
     else
         case ${(Pt)1} in
-        ("") __keyrack_was[$1]=unset ;;
+        ("") ;;
         (float*|*-special*|*-tied*|*-readonly*|*-hide*) builtin return 1 ;;
         (scalar|scalar-export) __keyrack_was[$1]="${(Pt)1} ${(P)1}" ;;
         (*)
@@ -463,14 +478,21 @@ __keyrack_keep() {
 }
 
 __keyrack_drop() {
-    builtin local __keyrack_name
     __keyrack_held= __keyrack_text=
     (( ${#__keyrack_names} )) || builtin return 0
-    for __keyrack_name in "${(@)__keyrack_names}"; do
-        __keyrack_restore "$__keyrack_name" "$__keyrack_was[$__keyrack_name]"
+    builtin local __keyrack_name __keyrack_gone=KEYRACK_EXPORTED __keyrack_odd=
+    for __keyrack_name in $__keyrack_names; do
+        if [[ ${(Pt)__keyrack_name} == scalar-export && -z ${__keyrack_was[$__keyrack_name]-} ]]; then
+            __keyrack_gone+=" $__keyrack_name"
+        else
+            __keyrack_odd+=" $__keyrack_name"
+        fi
     done
+    for __keyrack_name in ${(s: :)__keyrack_odd}; do
+        __keyrack_restore $__keyrack_name "${__keyrack_was[$__keyrack_name]-unset}"
+    done
+    builtin unset ${(s: :)__keyrack_gone}
     __keyrack_names=() __keyrack_was=()
-    builtin unset KEYRACK_EXPORTED
     (( ! ${#__keyrack_later} )) || __keyrack_watch
 }
 
@@ -533,11 +555,6 @@ __keyrack_capture() {
 
 # First at the prompt and after a cd, last before a line: what others run there
 # has no secret, or not those of the last worksite.
-__keyrack_in_place() {
-    [[ ${precmd_functions[1]-} == __keyrack_precmd && ${preexec_functions[-1]-} == __keyrack_preexec &&
-        ${chpwd_functions[1]-} == __keyrack_chpwd ]]
-}
-
 __keyrack_register() {
     builtin local __keyrack_name
     for __keyrack_name in precmd_functions preexec_functions chpwd_functions; do
@@ -566,28 +583,21 @@ __keyrack_unlist() {
 # secrets still there, and a line may empty precmd_functions. So for the time of
 # a line that has secrets, precmd is ours, and moves theirs behind itself.
 __keyrack_cover() {
-    __keyrack_covered=1
-    [[ ${functions[precmd]-} != *__keyrack_covering* ]] || builtin return 0
-    if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
-        builtin eval "precmd() { __keyrack_covering }"
-    fi
+    [[ $functions[precmd] != *__keyrack_covering* ]] || builtin return 0
+    __keyrack_copy precmd __keyrack_precmd_theirs || builtin return 0
+    __keyrack_covered=1 __keyrack_moved=1
+    builtin eval "precmd() { __keyrack_covering }"
 }
 
 __keyrack_covering() {
-    __keyrack_precmd
+    __keyrack_over
+    if [[ ${precmd_functions[1]-} != __keyrack_precmd ]]; then
+        __keyrack_register
+    fi
     if (( ${+functions[precmd]} )); then
         precmd_functions=(precmd "${(@)precmd_functions}")
         __keyrack_first=1
     fi
-}
-
-__keyrack_uncover() {
-    __keyrack_covered=0
-    if [[ ${functions[precmd]-} == *__keyrack_covering* ]]; then
-        builtin unfunction precmd
-        (( ! ${+functions[__keyrack_precmd_theirs]} )) || __keyrack_copy __keyrack_precmd_theirs precmd
-    fi
-    (( ! ${+functions[__keyrack_precmd_theirs]} )) || builtin unfunction __keyrack_precmd_theirs
 }
 
 # A function that is made here any other way keeps the options of this script.
@@ -653,7 +663,7 @@ __keyrack_off() {
     __keyrack_drop
     __keyrack_restore_later
     (( ! ${+functions[TRAPDEBUG]} )) || [[ $functions[TRAPDEBUG] != *__keyrack_* ]] || builtin unfunction TRAPDEBUG
-    __keyrack_uncover
+    __keyrack_over
     __keyrack_give_urg
     __keyrack_unlist
     for __keyrack_name in $__keyrack_made; do
@@ -673,9 +683,10 @@ __keyrack_begin() {
     builtin typeset -g __keyrack_root="${__keyrack_root-}" __keyrack_said="${__keyrack_said-}"
     builtin typeset -gi __keyrack_line="${__keyrack_line-0}" __keyrack_announced="${__keyrack_announced-0}"
     builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
-    builtin typeset -gi __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_loaded=0 __keyrack_sockets=1
-    builtin typeset -ga __keyrack_names __keyrack_made __keyrack_urg_was
-    builtin typeset -gA __keyrack_was __keyrack_later
+    builtin typeset -gi __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_moved=0 __keyrack_sockets=1
+    builtin typeset -g __keyrack_pwd= __keyrack_dir= __keyrack_places=__keyrack_precmd:__keyrack_preexec:__keyrack_chpwd
+    builtin typeset -ga __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
+    builtin typeset -gA __keyrack_was __keyrack_later __keyrack_known
     builtin typeset -g __keyrack_nul="${(#):-0}" __keyrack_newline="${(#):-10}"
     builtin typeset -g __keyrack_control="[${(#):-1}-${(#):-31}${(#):-127}]"
     # A path that zsocket would cut or that is not plain is for the client.
