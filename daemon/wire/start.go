@@ -291,7 +291,7 @@ func shield() (undo func()) {
 // keepVariables and keepPrefixes are all that a daemon sees of the environment
 // of whoever happened to start it.
 var (
-	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"}
+	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY"}
 	keepPrefixes  = []string{"LC_", "XDG_"}
 )
 
