@@ -145,13 +145,15 @@ func TestDamagedRackStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := r.Read(t.Context(), key, "acme/api", []string{"X"})
-		for _, err := range []error{err, r.Set(t.Context(), key, "acme/api", "Y", []byte("1")), r.Remove(t.Context(), key, "acme/api", "X")} {
+		for _, err := range []error{err, r.Set(t.Context(), key, "acme/api", "Y", []byte("1"))} {
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrWrongKey) || strings.Contains(err.Error(), "MARKER") {
 				t.Fatalf("%s at %d: %v", what, at, err)
 			}
 		}
-		if _, _, err := r.Create(t.Context(), Lock{Kind: None}); !errors.Is(err, ErrExists) {
-			t.Fatalf("%s at %d: create: %v", what, at, err)
+		if at%40 == 0 {
+			if _, _, err := r.Create(t.Context(), Lock{Kind: None}); !errors.Is(err, ErrExists) {
+				t.Fatalf("%s at %d: create: %v", what, at, err)
+			}
 		}
 		if now, err := os.ReadFile(r.File()); err != nil || !bytes.Equal(now, damaged) {
 			t.Fatalf("%s at %d: the rack was replaced: %v", what, at, err)
