@@ -88,6 +88,13 @@ func (cs *confirmations) waitsLocked(p *plan, s worksite.Secret, with *assent) b
 	return false
 }
 
+// reviseLocked forgets what was said about another state of the file.
+func (cs *confirmations) reviseLocked(p *plan) {
+	if was := cs.given[p.root]; was != nil && was.digest != p.digest {
+		delete(cs.given, p.root)
+	}
+}
+
 // givenLocked says whether the yes that stays was given for name.
 func (cs *confirmations) givenLocked(p *plan, name string) bool {
 	was := cs.given[p.root]
@@ -189,7 +196,10 @@ func refusal(err error) *wire.Grant {
 // open, nothing was locked meanwhile and the worksite's file is as it was.
 func (c *Cache) redeem(token string, said bool, pid int) (Query, error) {
 	q := c.asked(token, pid)
-	if q == nil {
+	switch {
+	case q == nil && c.isLocked():
+		return Query{}, errLocked()
+	case q == nil:
 		return Query{}, errClosed("")
 	}
 	p, err := c.plan(q.root)

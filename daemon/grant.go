@@ -101,6 +101,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) 
 	now := c.now()
 	g := c.grants[p.root]
 	var waiting []string
+	c.confirm.reviseLocked(p)
 	for _, s := range p.site.Secrets {
 		h, ok := g.get(p, s.Name, now)
 		switch {
