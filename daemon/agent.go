@@ -65,10 +65,12 @@ const DefaultTTL = 8 * time.Hour
 // the pid of a shell that wants to hear, by SIGURG, when a value that it exports
 // for as long as it is inside ends; 0 for none. What waits for a person's yes is
 // left out for a shell, whose hook can't ask; for others the grant is then
-// Unconfirmed and gives nothing.
+// Unconfirmed and gives nothing. Command is the name of the command that gets it,
+// for the audit log, "" where it is not known.
 type Query struct {
-	Root  string
-	Shell int
+	Root    string
+	Shell   int
+	Command string
 
 	with *assent
 }
@@ -110,6 +112,7 @@ type DaemonStatus struct {
 	LocksOn []string  `json:"locks_on"`
 	Program string    `json:"program"`
 	Weak    []string  `json:"not_in_force"`
+	Audit   Audit     `json:"audit"`
 }
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while

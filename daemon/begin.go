@@ -74,10 +74,14 @@ func (c *Cache) refuseWeak() error {
 }
 
 func (c *Cache) strictly(l limits) error {
-	if !l.strict || len(c.weak) == 0 {
+	if !l.strict {
 		return nil
 	}
-	return &wire.Error{Status: wire.Unavailable, Message: "refused by strict = true, because not in force: " + strings.Join(c.weak, "; ")}
+	weak := append(c.auditWeak(), c.weak...)
+	if len(weak) == 0 {
+		return nil
+	}
+	return &wire.Error{Status: wire.Unavailable, Message: "refused by strict = true, because not in force: " + strings.Join(weak, "; ")}
 }
 
 // limits are those in force now.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/audit"
 	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 	"keyrack/worksite"
@@ -49,6 +50,9 @@ type Cache struct {
 	shells   map[int]shell
 	timer    *time.Timer // due at the nearest deadline, stopped when there is none
 	emptied  func()
+
+	auditDir string
+	audit    *audit.Log // nil for none
 }
 
 // grant is what is held for one approved state of one worksite.
@@ -85,6 +89,10 @@ func NewCache(o Options) (*Cache, error) {
 	if c.now == nil {
 		c.now = bootTime
 	}
+	if o.AuditDir != "" {
+		c.auditDir, c.audit = o.AuditDir, audit.Open(o.AuditDir)
+		c.itself(audit.Start, "")
+	}
 	c.locked = c.marked()
 	c.life, c.end = context.WithCancel(context.Background())
 	c.timer = time.AfterFunc(time.Hour, c.sweep)
@@ -107,6 +115,8 @@ func (c *Cache) Close() error {
 	c.mu.Unlock()
 	err := os.Remove(c.place.Generation)
 	urgeAll(shells)
+	c.itself(audit.Stop, "")
+	_ = c.audit.Close() // nobody is there any more to hear what was not written
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -22,6 +22,8 @@ type Client struct {
 	exe   string
 	// Slow, where not nil, is called when an answer takes longer than wire.SlowAfter.
 	Slow func()
+	// Command is the name of the command that gets the grants, for the audit log.
+	Command string
 }
 
 // Connect finds the daemon at p, starting `exe daemon run` where none answers and
@@ -113,7 +115,7 @@ func decode[T any](answer [][]byte, err error) (T, error) {
 
 // Grant is Agent.
 func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
-	request := fields(wire.VerbGrant, q.Root)
+	request := c.named(fields(wire.VerbGrant, q.Root))
 	if q.Shell != 0 {
 		request = fields(wire.VerbHook, q.Root, strconv.Itoa(q.Shell))
 	}
@@ -126,6 +128,14 @@ func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
 		return nil, asError(err)
 	}
 	return grant, nil
+}
+
+// named is a request for a grant that says which command gets it.
+func (c *Client) named(request [][]byte) [][]byte {
+	if c.Command == "" {
+		return request
+	}
+	return append(request, []byte(c.Command))
 }
 
 // Status is Agent.

@@ -321,7 +321,7 @@ func (a *answer) wait(site string, names []string, hook bool) {
 		return
 	}
 	a.Grant.Wipe()
-	a.Vars = nil
+	a.Vars, a.names = nil, nil
 	a.refuse(&wire.Error{Status: wire.Unconfirmed, Message: text})
 }
 
@@ -342,16 +342,18 @@ func (s *server) question(ctx context.Context, conn *net.UnixConn, from *peer, r
 }
 
 // redeem answers the verb answer, as grant is answered.
-func (s *server) redeem(ctx context.Context, conn *net.UnixConn, from *peer, token, word string) {
+func (s *server) redeem(ctx context.Context, conn *net.UnixConn, from *peer, token, word, command string) {
 	if word != answerYes && word != answerNo {
 		s.write(conn, failed("malformed request").Fields())
 		return
 	}
 	q, err := s.cache.redeem(token, word == answerYes, from.pid)
 	if err != nil {
+		s.logRefused(from, wire.VerbAnswer, err)
 		s.write(conn, refusal(err).Fields())
 		return
 	}
+	q.Command = command
 	s.grant(ctx, conn, from, q)
 }
 
@@ -368,7 +370,7 @@ func (c *Client) Answer(ctx context.Context, token string, yes bool) (*wire.Gran
 	if yes {
 		word = answerYes
 	}
-	answer, err := c.call(ctx, fields(wire.VerbAnswer, token, word)...)
+	answer, err := c.call(ctx, c.named(fields(wire.VerbAnswer, token, word))...)
 	if err != nil {
 		return nil, err
 	}

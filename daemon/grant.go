@@ -12,10 +12,11 @@ import (
 )
 
 // ticket is what an answer rests on: nothing changed since epoch, and none of its
-// values has ended.
+// values has ended. given is what the answer gives, for the audit log.
 type ticket struct {
 	epoch uint64
 	until time.Duration // of the value that ends first; 0 for none
+	given given
 }
 
 // valid says whether an answer may still be given. It is the last word before one
@@ -53,11 +54,13 @@ func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
 	a := &answer{Grant: wire.Grant{Status: wire.OK, Generation: c.word}}
 	c.mu.Unlock()
 	p, err := c.plan(q.Root)
+	t.given.of(p)
 	if p != nil {
 		a.Mode = p.site.Export
 	}
 	if err != nil {
 		a.refuse(err)
+		t.given.status = a.Status
 		return &a.Grant, t
 	}
 	c.listen(q, a.Mode)
@@ -66,6 +69,7 @@ func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
 		a.refuse(ofSite(p.site.Name, err))
 	}
 	t.until = c.collect(q, p, a, problems)
+	t.given.names, t.given.status = a.names, a.Status
 	if a.Status == wire.OK && !p.limits.quiet && (len(a.Vars) > 0 || !a.waiting) {
 		a.Summary = summary(p.site.Name, len(a.Vars), t.until-c.now())
 	}
@@ -77,6 +81,7 @@ func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
 type answer struct {
 	wire.Grant
 	waiting bool
+	names   []string // of the secrets whose values it gives
 }
 
 // refuse takes err for the answer's status, unless it has one, and says it.
@@ -109,6 +114,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) 
 			waiting = append(waiting, s.Name)
 		case ok:
 			a.Vars = append(a.Vars, wire.Var{Name: s.Variable(), Value: slices.Clone(h.value)})
+			a.names = append(a.names, s.Name)
 			if until == 0 || h.until < until {
 				until = h.until
 			}

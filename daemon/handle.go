@@ -62,12 +62,12 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, req
 		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
 	case name == wire.VerbHook && len(args) == 2:
 		s.grant(ctx, conn, from, query(args, from.pid))
-	case name == wire.VerbGrant && len(args) == 1:
-		s.grant(ctx, conn, from, Query{Root: string(args[0])})
+	case name == wire.VerbGrant && (len(args) == 1 || len(args) == 2):
+		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1)})
 	case name == wire.VerbQuestion && len(args) == 1:
 		s.question(ctx, conn, from, string(args[0]))
-	case name == wire.VerbAnswer && len(args) == 2:
-		s.redeem(ctx, conn, from, string(args[0]), string(args[1]))
+	case name == wire.VerbAnswer && (len(args) == 2 || len(args) == 3):
+		s.redeem(ctx, conn, from, string(args[0]), string(args[1]), optional(args, 2))
 	default:
 		s.plain(ctx, conn, from, name, args)
 	}
@@ -84,6 +84,7 @@ func (s *server) plain(ctx context.Context, conn *net.UnixConn, from *peer, name
 	if err == nil {
 		err = from.same()
 	}
+	s.logRequest(from, name, args, err)
 	if err != nil {
 		wire.Wipe(answer)
 		s.write(conn, asError(err).Fields())
@@ -91,6 +92,14 @@ func (s *server) plain(ctx context.Context, conn *net.UnixConn, from *peer, name
 	}
 	s.write(conn, append(fields(wire.OK), answer...))
 	wire.Wipe(answer)
+}
+
+// optional is an argument that older clients do not send.
+func optional(args [][]byte, i int) string {
+	if i < len(args) {
+		return string(args[i])
+	}
+	return ""
 }
 
 // query is what hook asks. The shell is the peer where it names no other.
@@ -105,6 +114,7 @@ func query(args [][]byte, peer int) Query {
 // grant answers hook and grant. What stands in the frame is checked once more
 // after it is encoded: time passes between, and a stopped process sees none of it.
 func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Query) {
+	who := s.who(from, q)
 	for range 3 {
 		grant, ticket := s.cache.prepare(ctx, q)
 		frame, err := encode(grant.Fields())
@@ -115,10 +125,12 @@ func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Qu
 		}
 		if err := from.same(); err != nil {
 			clear(frame)
+			s.logRefused(from, wire.VerbGrant, err)
 			s.write(conn, asError(err).Fields())
 			return
 		}
 		if s.cache.valid(ticket) {
+			s.logGrant(who, q, ticket.given)
 			s.send(conn, frame)
 			return
 		}

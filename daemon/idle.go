@@ -56,7 +56,14 @@ func (c *Cache) gave() bool {
 
 // lockIfIdle does what `keyrack lock` does where the time for that has come.
 func (c *Cache) lockIfIdle() {
-	_ = c.lockWhere(c.idle.overLocked) // it has wiped; a marker that can't be written is for who locks by hand
+	over := false
+	_ = c.lockWhere(func(now time.Duration) bool { // it has wiped; a marker that can't be written is for who locks by hand
+		over = c.idle.overLocked(now)
+		return over
+	})
+	if over {
+		c.lockedBy("idle")
+	}
 }
 
 // becameEmpty tells who waits for it that nothing is held any more.

@@ -42,6 +42,8 @@ func (h handle) close() {}
 // program is unknown: macOS has no id of the file that a process runs.
 type program struct{}
 
+func (program) file() (dev, ino uint64) { return 0, 0 }
+
 func programOf(int) program { return program{} }
 
 // processStart tells when process pid started and whose it is. A recycled pid has

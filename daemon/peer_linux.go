@@ -56,6 +56,8 @@ func (h handle) close() { unix.Close(int(h)) }
 // process that is not dumpable, or of root's, the kernel does not tell.
 type program struct{ dev, ino uint64 }
 
+func (p program) file() (dev, ino uint64) { return p.dev, p.ino }
+
 func programOf(pid int) program {
 	var st unix.Stat_t
 	if unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &st) != nil {

@@ -26,6 +26,7 @@ type Options struct {
 	Place      wire.Place
 	DataDir    string
 	ConfigFile string
+	AuditDir   string // of the audit log, "" for none
 
 	// Key gets the rack's identity where the lock's kind answers by itself. The
 	// cache wipes what it returns.

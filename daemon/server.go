@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"keyrack/daemon/audit"
 	"keyrack/daemon/wire"
 )
 
@@ -29,6 +30,7 @@ type server struct {
 	stop    func() // ends run
 	unused  time.Duration
 	clients sync.WaitGroup
+	peers   audit.Peers
 
 	mu       sync.Mutex
 	reading  *list.List // of *net.UnixConn
@@ -70,6 +72,7 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	}
 	s.dropAll()
 	s.clients.Wait()
+	s.peers.Close()
 	return nil
 }
 
@@ -134,6 +137,7 @@ func (s *server) peer(conn *net.UnixConn) (*peer, error) {
 		return nil, err
 	}
 	if err := admits(s.place, from); err != nil {
+		s.logRefused(from, "", err)
 		from.close()
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 		return nil, failed(err.Error())
 	}
 	s := &Status{
-		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: memoryKind, LocksOn: c.locksOn(), Program: c.program, Weak: append([]string{}, c.weak...)},
+		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: memoryKind, LocksOn: c.locksOn(), Program: c.program, Weak: append([]string{}, c.weak...), Audit: c.auditState(ctx)},
 		Locked:      c.isLocked(),
 		Rack:        string(kind),
 		RackKeyLeft: c.keyLeft(),

@@ -18,6 +18,7 @@ func watch(ctx context.Context, o Options, cache *Cache, leave func()) (wait fun
 		session: o.Place.Session,
 		log:     o.Log,
 		lock: func(why string) {
+			cache.lockedBy(why)
 			if err := cache.Lock(ctx); err != nil && o.Log != nil {
 				o.Log("locking on " + why + ": " + err.Error())
 			}

@@ -10,8 +10,8 @@ import (
 // Bounds of what waits to be written. A daemon that can't write keeps no more.
 const (
 	maxQueue  = 4096
-	gather    = 5 * time.Millisecond // how long lines are gathered: grants are answered meanwhile
-	closeTime = time.Second          // how long the last lines may take
+	gather    = 5 * time.Millisecond   // how long lines are gathered: grants are answered meanwhile
+	closeTime = 400 * time.Millisecond // how long the last lines may take
 )
 
 // Log takes entries and writes them in the background: who adds one never waits,

@@ -77,7 +77,7 @@ func ttyName(device uint32) string {
 type Peers struct{}
 
 // Look is the function of that name.
-func (*Peers) Look(pid int) Process { return Look(pid) }
+func (*Peers) Look(pid int, _, _ uint64) Process { return Look(pid) }
 
 // Close has nothing to do.
 func (*Peers) Close() {}

@@ -114,25 +114,31 @@ type Peers struct {
 	known map[int]peer
 }
 
-// peer is a process with a descriptor that tells it from a later one of its pid.
+// peer is a process, with a descriptor that tells it from a later one of its pid,
+// and the program that it ran.
 type peer struct {
-	pidfd int
+	pidfd    int
+	dev, ino uint64
 	Process
 }
 
 // maxPeers bounds what is remembered, and the descriptors for it.
 const maxPeers = 64
 
-// Look is Look, without asking again about a process that still runs the same
-// program.
-func (ps *Peers) Look(pid int) Process {
+// Look is Look, but does not ask again about a process that still lives and runs
+// the same program, the file ino of the device dev; 0 where that is unknown. That
+// it started the same program anew, perhaps under another name, can't be seen.
+func (ps *Peers) Look(pid int, dev, ino uint64) Process {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if p, ok := ps.known[pid]; ok {
-		if alive(p.pidfd) && exe("/proc/"+strconv.Itoa(pid)) == p.Exe {
+		if p.dev == dev && p.ino == ino && alive(p.pidfd) {
 			return p.Process
 		}
 		ps.forget(pid)
+	}
+	if ino == 0 {
+		return Look(pid)
 	}
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -143,7 +149,7 @@ func (ps *Peers) Look(pid int) Process {
 		unix.Close(pidfd)
 		return p
 	}
-	ps.keep(pid, peer{pidfd, p})
+	ps.keep(pid, peer{pidfd, dev, ino, p})
 	return p
 }
 

@@ -94,6 +94,18 @@ func TestStatOfOddNames(t *testing.T) {
 	}
 }
 
+// program is which program process pid runs.
+func program(pid int) (dev, ino uint64) {
+	var st unix.Stat_t
+	unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &st)
+	return uint64(st.Dev), st.Ino
+}
+
+func (ps *Peers) look(pid int) Process {
+	dev, ino := program(pid)
+	return ps.Look(pid, dev, ino)
+}
+
 // Who runs another program now is looked up again; who is gone is not mistaken
 // for another.
 func TestPeers(t *testing.T) {
@@ -101,28 +113,32 @@ func TestPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := t.TempDir() + "/other"
+	other := t.TempDir() + "/other"
 	data, err := os.ReadFile(exe)
-	if err := errors.Join(err, os.WriteFile(link, data, 0o700)); err != nil {
+	if err := errors.Join(err, os.WriteFile(other, data, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	var peers Peers
 	defer peers.Close()
-	cmd, send := child(t, "become", link)
+	cmd, send := child(t, "become", other)
 	pid := cmd.Process.Pid
-	first := peers.Look(pid)
-	if again := peers.Look(pid); again != first || len(peers.known) != 1 {
+	first := peers.look(pid)
+	if again := peers.look(pid); again != first || len(peers.known) != 1 {
 		t.Errorf("%+v, then %+v", first, again)
 	}
 	send("x")
-	await(t, "another program", func() bool { return peers.Look(pid).Exe == link })
-	if p := peers.Look(pid); p.Command != "other" {
+	await(t, "another program", func() bool { return peers.look(pid).Exe == other })
+	if p := peers.look(pid); p.Command != "other" {
 		t.Errorf("%+v", p)
 	}
+	dev, ino := program(pid)
 	cmd.Process.Kill()
 	cmd.Process.Wait()
-	if p := peers.Look(pid); p != (Process{PID: pid, UID: os.Geteuid()}) || len(peers.known) != 0 {
+	if p := peers.Look(pid, dev, ino); p != (Process{PID: pid, UID: os.Geteuid()}) || len(peers.known) != 0 {
 		t.Errorf("after its end: %+v, %d known", p, len(peers.known))
+	}
+	if peers.Look(os.Getpid(), 0, 0).PID != os.Getpid() || len(peers.known) != 0 {
+		t.Error("a process whose program is unknown is remembered")
 	}
 }
 
@@ -131,7 +147,7 @@ func TestPeersAreBounded(t *testing.T) {
 	defer peers.Close()
 	for range maxPeers + 5 {
 		cmd, _ := child(t, "wait", "x")
-		peers.Look(cmd.Process.Pid)
+		peers.look(cmd.Process.Pid)
 		if len(peers.known) > maxPeers {
 			t.Fatalf("%d known", len(peers.known))
 		}
@@ -141,9 +157,10 @@ func TestPeersAreBounded(t *testing.T) {
 func BenchmarkLook(b *testing.B) {
 	var peers Peers
 	defer peers.Close()
+	dev, ino := program(os.Getppid())
 	b.Run("again", func(b *testing.B) {
 		for b.Loop() {
-			peers.Look(os.Getppid())
+			peers.Look(os.Getppid(), dev, ino)
 		}
 	})
 	b.Run("first", func(b *testing.B) {
