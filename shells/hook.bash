@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Single quotes hold code, a plain array is its first element, and a local's whole assignment is quoted:
+# shellcheck disable=SC2016,SC2128,SC2154,SC2178,SC2317
 # keyrack's hook for bash, 3.2 to 5.3: the secrets of a worksite are exported
 # while a command line runs inside it, and at no other time.
 #
@@ -41,8 +43,16 @@ __keyrack_calm_local() {
 # __keyrack_prompt STATUS: the first of all prompt commands. It returns the
 # status of the last command line, which the prompt commands after it see.
 __keyrack_prompt() {
-    __keyrack_calm __keyrack_at_prompt
+    __keyrack_prompted=1
+    __keyrack_idle || __keyrack_calm __keyrack_at_prompt
     builtin return "$1"
+}
+
+# Ends the prompt commands where the DEBUG trap has to be set. What came after us
+# may have replaced the first one.
+__keyrack_last_prompt() {
+    ((__keyrack_prompted)) || __keyrack_prompt 0
+    __keyrack_prompted=0
 }
 
 # The same for bash-preexec and ble.sh, which keep the status themselves.
@@ -57,25 +67,41 @@ __keyrack_preexec() {
     builtin return 0
 }
 
-# __keyrack_debug STATUS LAST: from the DEBUG trap, before the first command of
-# a line. The commands of the prompt itself come first where the line is empty.
+# __keyrack_debug STATUS LAST: from the DEBUG trap, before the first command of a
+# line, or of the prompt, where the line was empty. Not from a handler: there
+# BASH_COMMAND is the last command before the signal, at the prompt the one that
+# set the trap. The trap stays only where it was not the line's turn.
 __keyrack_debug() {
     __keyrack_status=$1 __keyrack_last=$2
-    [ "${BASH_COMMAND#__keyrack_}" = "$BASH_COMMAND" ] || builtin return 0
-    __keyrack_typing && builtin return 0
-    __keyrack_armed=(0)
-    __keyrack_calm __keyrack_before
+    ((!__keyrack_urged)) && [ "${BASH_COMMAND#*__keyrack_debug}" = "$BASH_COMMAND" ] && ! __keyrack_typing || builtin return 0
+    __keyrack_armed=0
+    if [ "${BASH_COMMAND#__keyrack_}" = "$BASH_COMMAND" ]; then
+        __keyrack_line=1
+        ((!__keyrack_inside)) || __keyrack_calm __keyrack_before
+    fi
 }
 
 # What the DEBUG trap ends with, so that $? and $_ are what they were.
 __keyrack_again() { builtin return "$__keyrack_status"; }
 
-# __keyrack_urg LAST: the handler of SIGURG; false: the signal was not for us.
-__keyrack_urg() { __keyrack_calm __keyrack_signalled; }
+# __keyrack_urg LAST: the handler of SIGURG; false: the signal was not for us. A
+# signal that waits when PS0 forks is handled in the fork as well.
+__keyrack_urg() {
+    if ((__keyrack_fetching && BASH_SUBSHELL)); then
+        __keyrack_fetch
+        builtin exit
+    fi
+    if __keyrack_calm __keyrack_signalled; then
+        __keyrack_urged=0
+    else
+        __keyrack_urged=0
+        builtin return 1
+    fi
+}
 
 # __keyrack_arrived STATUS: ends the functions cd, pushd and popd.
 __keyrack_arrived() {
-    { __keyrack_calm __keyrack_moved; } 9>&2 2>/dev/null
+    { __keyrack_passing || __keyrack_calm __keyrack_moved; } 9>&2 2>/dev/null
     builtin return "$1"
 }
 
@@ -91,28 +117,71 @@ __keyrack_fetch() {
     fi
 }
 
+# --- Outside ----------------------------------------------------------------
+#
+# These three see the person's options. They change arrays alone, which set -a
+# can't export, and are called where set -e has no effect.
+
+# Is all in its place, and nothing to do at this prompt?
+__keyrack_idle() {
+    [[ $- != *T* ]] && ((!__keyrack_inside && !__keyrack_asked && !${#__keyrack_later[@]})) || builtin return
+    [ "${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}" = "$__keyrack_places" ] || builtin return
+    ((!__keyrack_line)) || __keyrack_covered || builtin return
+    __keyrack_outside || builtin return
+    __keyrack_line=$__keyrack_always
+}
+
+# The same after a cd.
+__keyrack_passing() {
+    ((!__keyrack_inside)) && [[ ! $__keyrack_root ]] && __keyrack_outside || builtin return
+    __keyrack_pwd=$PWD
+}
+
+__keyrack_outside() {
+    builtin local "dir=${PWD-}"
+    while [[ $dir ]]; do
+        [[ ! -e $dir/.keyrack.toml ]] || builtin return
+        dir=${dir%/*}
+    done
+    [[ ! -e /.keyrack.toml ]]
+}
+
+# Is cd still our function? Where that can't be seen without a fork: did it see the last change?
+__keyrack_covered() {
+    [ "$PWD" = "$__keyrack_pwd" ] || builtin return
+    ((__keyrack_pipes)) || builtin return 0
+    builtin local "REPLY="
+    {
+        builtin declare -f cd >|/dev/fd/8
+        IFS='' builtin read -r -N 4096 REPLY <&8
+    } 8<<<''
+    [ "$REPLY" = "$__keyrack_covers" ]
+}
+
 # --- Moments --------------------------------------------------------------
 
 __keyrack_at_prompt() {
     builtin local nested=0 "ran=$__keyrack_line" "code=$__keyrack_code"
-    __keyrack_line=0 __keyrack_code=()
+    __keyrack_line=0 __keyrack_code=() __keyrack_fetching=0 __keyrack_urged=0
+    if [[ ! $__keyrack_places ]]; then # the first prompt, after all of the start-up file
+        ran=1 __keyrack_covers=
+    fi
     if ((__keyrack_asked)); then # no end came: the client was killed, or Ctrl-C
         __keyrack_asked=0
         [ "$code" = '#' ] || __keyrack_fail ''
     fi
     __keyrack_register "$ran"
-    [[ $__keyrack_held == tree ]] || __keyrack_drop
-    for code in ${__keyrack_later[@]+"${__keyrack_later[@]}"}; do
-        builtin unset -v "$code"
-    done
-    __keyrack_later=()
-    __keyrack_find
-    if [[ $__keyrack_held ]]; then
-        __keyrack_refresh
+    if ((${#__keyrack_names[@]})) && [[ $__keyrack_held != tree ]]; then
+        __keyrack_drop
     fi
-    __keyrack_ready "$ran"
-    # Without PS0, nothing tells that a line begins outside.
-    [[ $__keyrack_how != debug ]] || __keyrack_line=1
+    ((!${#__keyrack_later[@]})) || __keyrack_unset_later
+    __keyrack_find
+    if [[ $__keyrack_root ]] || ((__keyrack_inside)); then
+        [[ ! $__keyrack_held ]] || __keyrack_refresh
+        __keyrack_ready "$ran"
+    fi
+    __keyrack_tell_now
+    __keyrack_line=$__keyrack_always
 }
 
 # In tree mode, at the prompt: an edited file takes the values away, and the
@@ -132,6 +201,7 @@ __keyrack_before() {
     if [[ $__keyrack_root ]] && __keyrack_wanted; then
         __keyrack_ask
     fi
+    __keyrack_tell_now
 }
 
 # After cd, pushd, popd; in subshells, functions and completions too. Where no
@@ -142,7 +212,7 @@ __keyrack_moved() {
     __keyrack_failed=0
     __keyrack_find
     __keyrack_pwd=$PWD
-    if ((__keyrack_line == 0)) || __keyrack_typing; then
+    if ((__keyrack_line == 0)) || __keyrack_typing || __keyrack_starting; then
         ((BASH_SUBSHELL)) || __keyrack_ready 1
         builtin return 0
     fi
@@ -157,17 +227,20 @@ __keyrack_moved() {
 # Is this a completion, or a command that is bound to a key?
 __keyrack_typing() { [[ ${COMP_LINE+x}${READLINE_LINE+x} ]]; }
 
+# Is this the start-up file?
+__keyrack_starting() { [[ ! $__keyrack_places && ${FUNCNAME[${#FUNCNAME[@]} - 1]} == source ]]; }
+
 # SIGURG with code is the client's, otherwise the daemon's in tree mode, or nobody's.
 __keyrack_signalled() {
-    builtin local nested=0 "code=$__keyrack_code"
+    builtin local nested=0 "code=$__keyrack_code" rc=1
     __keyrack_code=()
-    if [[ $code ]]; then
-        __keyrack_asked=0
+    ((!${#code})) || __keyrack_asked=0
+    if [[ $code && $code != '#' ]]; then
         __keyrack_register 0
         __keyrack_take "$code"
-        builtin return 0
+        rc=0
     fi
-    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return 1
+    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return "$rc"
     __keyrack_is_nested && nested=1
     __keyrack_ask
     builtin return 0
@@ -189,7 +262,7 @@ __keyrack_find() {
     if [[ ! $root && -e /.keyrack.toml ]]; then
         root=/
     fi
-    [ "$root" = "$__keyrack_root" ] && builtin return
+    [[ ! $root$__keyrack_root ]] || [ "$root" = "$__keyrack_root" ] && builtin return
     __keyrack_drop
     __keyrack_root=$root
     __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
@@ -235,7 +308,7 @@ __keyrack_ask() {
     builtin local code=
     __keyrack_asked=1 # stays where Ctrl-C ends all this
     if __keyrack_has_client; then
-        code=$(builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
+        code=$(\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
     fi
     __keyrack_asked=0
     __keyrack_take "$code"
@@ -288,16 +361,24 @@ __keyrack_hold() {
 }
 
 # Lines for people are said once, the summary once for each time of entering;
-# not in a subshell, whose visit nobody sees.
+# not in a subshell, whose visit nobody sees. A signal that came while an entry
+# point ran finds no place to write to, and leaves its lines to the next one.
 __keyrack_tell() {
     if ! [ "$lines" = "$__keyrack_said" ]; then
         __keyrack_said=$lines
-        builtin printf %s "$lines" >&9
+        __keyrack_untold+=$lines
     fi
     if [[ $summary && $BASH_SUBSHELL == 0 ]] && ((!__keyrack_announced)); then
         __keyrack_announced=1
-        builtin printf 'keyrack: %s\n' "$summary" >&9
+        __keyrack_untold+="keyrack: $summary"$'\n'
     fi
+    [[ /dev/fd/9 -ef /dev/null ]] || __keyrack_tell_now
+}
+
+__keyrack_tell_now() {
+    [[ $__keyrack_untold ]] || builtin return 0
+    builtin printf %s "$__keyrack_untold" >&9
+    __keyrack_untold=
 }
 
 # The three functions that an answer calls, inside __keyrack_take.
@@ -343,7 +424,7 @@ __keyrack_keep() {
     builtin local "all=$1[@]" "was=__keyrack_was_$1" text='' flags
     [[ ${!was+x} ]] && builtin return
     if [[ ${!all+x} ]]; then
-        text=$(builtin declare -p "$1")
+        text=$(\builtin declare -p "$1")
         flags=${text#declare -}
         flags=${flags%% *}
         [ "${flags#*[rn]}" = "$flags" ] || builtin return 1
@@ -374,10 +455,18 @@ __keyrack_restore() {
         [[ $2 ]] || __keyrack_later+=("$1")
         __keyrack_restore_code "$2"
     elif ! builtin unset -v "$1"; then # the person made it readonly
-        builtin export -n "$1"
+        builtin export -n "${1?}"
     elif [[ $2 ]]; then
         __keyrack_restore_code "$2"
     fi
+}
+
+__keyrack_unset_later() {
+    builtin local name
+    for name in "${__keyrack_later[@]}"; do
+        builtin unset -v "$name"
+    done
+    __keyrack_later=()
 }
 
 # __keyrack_restore_code "declare -x NAME=…": in the global scope, which bash
@@ -414,7 +503,7 @@ __keyrack_shadowed() {
     ((nested && __keyrack_global)) || builtin return 1
     builtin local text
     builtin declare -gt "$1"
-    text=$(builtin declare -p "$1")
+    text=$(\builtin declare -p "$1")
     builtin declare -g +t "$1"
     text=${text#declare -}
     text=${text%% *}
@@ -424,7 +513,7 @@ __keyrack_shadowed() {
 # --- In place, and kept in place -------------------------------------------
 
 # __keyrack_register RAN: what came after us may have replaced anything, so look
-# at each prompt; at what needs more than a comparison only after a command line.
+# at each prompt; at cd, which costs more, only after a command line.
 __keyrack_register() {
     if [[ ${BLE_ATTACHED-} ]]; then
         __keyrack_register_ble
@@ -435,41 +524,46 @@ __keyrack_register() {
         __keyrack_register_prompt
         __keyrack_register_ps0
     fi
-    if (($1)) && { ((__keyrack_pipes)) || ! [ "$PWD" = "$__keyrack_pwd" ]; }; then
+    __keyrack_places="${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}"
+    if (($1)) && { [[ ! $__keyrack_covers ]] || ! __keyrack_covered; }; then
         __keyrack_cover
-        __keyrack_pwd=$PWD
     fi
+    __keyrack_pwd=$PWD
 }
 
+# A string stays one, so that who replaces it, or saves it to run it later, gets
+# it whole. What has to outlive that comes in an element of its own.
 __keyrack_register_prompt() {
-    builtin local "first=$__keyrack_entry" theirs
-    theirs=()
-    if ((__keyrack_arrays)); then
-        if [ "${PROMPT_COMMAND-}" = "$first" ] && __keyrack_is_last "${PROMPT_COMMAND[@]}"; then
-            builtin return
-        fi
-        __keyrack_shape
-        __keyrack_theirs
+    builtin local theirs
+    [[ $__keyrack_form ]] && [ "${PROMPT_COMMAND-}" = "$__keyrack_string" ] && __keyrack_is_last "${PROMPT_COMMAND[@]}" && builtin return
+    __keyrack_shape
+    __keyrack_theirs
+    __keyrack_string=$__keyrack_entry
+    if [[ $__keyrack_kind != array ]]; then
+        __keyrack_string+=${theirs[0]+$'\n'${theirs[0]}}
+        theirs=("${theirs[@]:1}")
+    fi
+    if [[ $__keyrack_form == array ]]; then
         builtin unset -v PROMPT_COMMAND
-        PROMPT_COMMAND=("$first" ${theirs[@]+"${theirs[@]}"} ${__keyrack_arm:+"$__keyrack_arm"})
-    elif ! [ "${PROMPT_COMMAND-}" = "$first${__keyrack_rest-}${__keyrack_arm:+$'\n'$__keyrack_arm}" ]; then
-        __keyrack_shape
-        __keyrack_theirs
-        __keyrack_rest=${theirs[0]+$'\n'${theirs[0]}}
-        PROMPT_COMMAND=$first$__keyrack_rest${__keyrack_arm:+$'\n'$__keyrack_arm}
+        PROMPT_COMMAND=("$__keyrack_string" "${theirs[@]}" ${__keyrack_arm:+"$__keyrack_arm"})
+    else
+        builtin export -n PROMPT_COMMAND
+        __keyrack_string+=${__keyrack_arm:+$'\n'$__keyrack_arm}
+        PROMPT_COMMAND=$__keyrack_string
     fi
 }
 
 __keyrack_is_last() {
-    [[ ! $__keyrack_arm ]] || [ "${!#}" = "$__keyrack_arm" ]
+    [[ ! $__keyrack_arm || $__keyrack_form != array ]] || [ "${!#}" = "$__keyrack_arm" ]
 }
 
 # theirs: the prompt commands without ours. What was put around ours keeps working.
 __keyrack_theirs() {
     builtin local item own
+    theirs=()
     for item in ${PROMPT_COMMAND[@]+"${PROMPT_COMMAND[@]}"}; do
         item=${item#"$__keyrack_entry"$'\n'}
-        item=${item%$'\n'"$__keyrack_arm"}
+        item=${item%"${__keyrack_arm:+$'\n'$__keyrack_arm}"}
         for own in "$__keyrack_entry" "$__keyrack_arm"; do
             [[ $own && $item == *"$own"* ]] || builtin continue
             item="${item%%"$own"*}\\builtin true${item#*"$own"}"
@@ -478,30 +572,36 @@ __keyrack_theirs() {
     done
 }
 
-# What PROMPT_COMMAND was before it became an array of ours.
+# What the person made PROMPT_COMMAND, __keyrack_kind, and what we make of it, __keyrack_form.
 __keyrack_shape() {
     builtin local REPLY
     __keyrack_capture builtin declare -p PROMPT_COMMAND
+    if [[ $__keyrack_form != string || $REPLY != 'declare -a'* ]]; then
+        [[ $__keyrack_form && $REPLY == *__keyrack_* ]] && builtin return
+    fi
     case $REPLY in
-    'declare -a'*) [[ $__keyrack_form ]] || __keyrack_form=array ;;
-    'declare -x'*) __keyrack_form=exported ;;
-    'declare '*=*) __keyrack_form=string ;;
-    *) __keyrack_form=unset ;;
+    'declare -a'*) __keyrack_kind=array ;;
+    'declare -x'*) __keyrack_kind=exported ;;
+    'declare '*=*) __keyrack_kind=string ;;
+    *) __keyrack_kind=none ;;
     esac
+    __keyrack_form=string
+    if ((__keyrack_arrays)) && [[ $__keyrack_kind == array || $__keyrack_arm ]]; then
+        __keyrack_form=array
+    fi
 }
 
 __keyrack_unregister_prompt() {
     builtin local theirs joined
-    theirs=()
     [[ $__keyrack_form ]] || builtin return 0
     __keyrack_theirs
     joined=${theirs[0]-}
     builtin unset -v PROMPT_COMMAND
-    if [[ $__keyrack_form == array ]] || ((${#theirs[@]} > 1)); then
+    if [[ $__keyrack_kind == array ]] || ((${#theirs[@]} > 1)); then
         PROMPT_COMMAND=(${theirs[@]+"${theirs[@]}"})
-    elif [[ $__keyrack_form != unset || $joined ]]; then
+    elif [[ $__keyrack_kind != none || $joined ]]; then
         PROMPT_COMMAND=$joined
-        [[ $__keyrack_form != exported ]] || builtin export PROMPT_COMMAND
+        [[ $__keyrack_kind != exported ]] || builtin export PROMPT_COMMAND
     fi
     __keyrack_form=
 }
@@ -569,7 +669,7 @@ __keyrack_capture() {
     if ((__keyrack_pipes)); then
         {
             "$@" >|/dev/fd/8
-            IFS='' builtin read -r -d '' REPLY <&8
+            IFS='' builtin read -r -N 65536 REPLY <&8 # -d would read byte by byte
         } 8<<<''
         REPLY=${REPLY#$'\n'}
         REPLY=${REPLY%$'\n'}
@@ -582,16 +682,14 @@ __keyrack_capture() {
 
 __keyrack_cover() {
     builtin local REPLY name aliases=
-    __keyrack_capture builtin declare -f cd pushd popd
-    [[ $REPLY ]] && [ "$REPLY" = "$__keyrack_covers" ] && builtin return
     builtin shopt -q expand_aliases && aliases=on
     builtin shopt -u expand_aliases # of cd, and of what the person's function says
     for name in cd pushd popd; do
         __keyrack_cover_one "$name"
     done
     [[ ! $aliases ]] || builtin shopt -s expand_aliases
-    __keyrack_capture builtin declare -f cd pushd popd
-    __keyrack_covers=$REPLY
+    __keyrack_capture builtin declare -f cd
+    __keyrack_covers=$'\n'$REPLY$'\n' # as __keyrack_covered reads it
 }
 
 __keyrack_cover_one() {
@@ -625,11 +723,7 @@ __keyrack_ready() {
     fi
     if [[ $__keyrack_how == debug ]]; then
         __keyrack_arming=
-        if ((__keyrack_inside && !__keyrack_armed)); then
-            __keyrack_arming='__keyrack_trapped=$(\builtin trap -p DEBUG); __keyrack_calm __keyrack_arm; \builtin eval "$__keyrack_arming"'
-        elif ((!__keyrack_inside && __keyrack_armed)); then
-            __keyrack_arming=$__keyrack_disarm __keyrack_armed=0
-        fi
+        ((!__keyrack_inside && !__keyrack_pipes)) || __keyrack_arming=$__keyrack_arms
     fi
     builtin return 0
 }
@@ -640,32 +734,34 @@ __keyrack_trap() {
     __keyrack_capture builtin trap -p URG
     [[ $REPLY == *'{ __keyrack_urg '* ]] && builtin return
     __keyrack_urg_theirs=$REPLY
-    __keyrack_urg_action=$(__keyrack_action "$REPLY")
-    builtin trap -- '{ __keyrack_urg "$_"; } 9>&2 2>/dev/null || \builtin eval "$__keyrack_urg_action"' URG
+    __keyrack_action "$REPLY"
+    __keyrack_urg_action=$REPLY
+    builtin trap -- '{ __keyrack_urg "$_"; } 9>&$((__keyrack_urged=2)) 2>/dev/null || \builtin eval "$__keyrack_urg_action"' URG
     __keyrack_urg_taken=1
 }
 
-# __keyrack_action "trap -- 'ACTION' SIGNAL": print ACTION.
+# __keyrack_action "trap -- 'ACTION' SIGNAL": ACTION in REPLY.
 __keyrack_action() {
     [[ ! $1 ]] || builtin eval "\\builtin set ${1#trap }"
-    builtin printf %s "$1"
+    REPLY=$1
 }
 
 # Put ours before the person's DEBUG trap for the first command of a line, after
-# which theirs stands alone again. A trap can't be changed from within a
-# function, so the prompt command evals this.
+# which theirs stands alone again: in the code of __keyrack_arming, since a
+# function neither sees the trap nor can change it.
 __keyrack_arm() {
-    builtin local action quoted
+    builtin local REPLY quoted
+    __keyrack_armed=1 __keyrack_arming_code=
+    __keyrack_trapped=${__keyrack_trapped#$'\n'}
     [[ $__keyrack_trapped != *__keyrack_debug* ]] || builtin return 0
-    action=$(__keyrack_action "$__keyrack_trapped")
+    __keyrack_action "${__keyrack_trapped%$'\n'}"
     __keyrack_disarm='\builtin trap - DEBUG'
     if [[ $__keyrack_trapped ]]; then
-        builtin printf -v quoted %q "$action"
+        builtin printf -v quoted %q "$REPLY"
         __keyrack_disarm="\\builtin trap -- $quoted DEBUG"
     fi
-    builtin printf -v quoted %q "$__keyrack_first_command${action:+$'\n'$action}"
-    __keyrack_arming="\\builtin trap -- $quoted DEBUG"
-    __keyrack_armed=1
+    builtin printf -v quoted %q "$__keyrack_first_command${REPLY:+$'\n'$REPLY}"
+    __keyrack_arming_code="\\builtin trap -- $quoted DEBUG"
 }
 
 # --- On and off ---------------------------------------------------------------
@@ -734,24 +830,32 @@ __keyrack_find_how() {
 # Arrays are what the expansion of PS0 writes to: set -a can't export them.
 __keyrack_begin() {
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
-    __keyrack_announced=0 __keyrack_said='' __keyrack_names=() __keyrack_later=()
-    __keyrack_line=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_one=(x)
-    __keyrack_covers='' __keyrack_pwd='' __keyrack_form='' __keyrack_rest='' __keyrack_ps0_was=''
+    __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_later=()
+    __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
+    __keyrack_places='' __keyrack_covers='' __keyrack_pwd=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
-    __keyrack_armed=(0) __keyrack_arming='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
+    __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
     __keyrack_arm='' __keyrack_piece=''
+    __keyrack_always=0 # without PS0, nothing tells that a line begins outside
     case $__keyrack_how in
     funsub)
-        __keyrack_ps0=('' '${ { __keyrack_calm __keyrack_before; } 9>&2 2>/dev/null; }')
+        __keyrack_ps0=('' '${ { __keyrack_calm __keyrack_before; } 9>&2 >&2 2>/dev/null; }')
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
-    signal)
-        __keyrack_ps0=('' '${__keyrack_one#[x"${__keyrack_code[0]:=$({ __keyrack_fetch; } 9>&2 2>/dev/null)}"]}')
+    signal) # backquotes, since bash 5.2 can't handle a signal that waits when it parses $(
+        __keyrack_ps0=('' '${__keyrack_one[__keyrack_fetching=1,0]#[x"${__keyrack_code[0]:=`{ __keyrack_fetch; } 9>&2 2>/dev/null`}"]}${__keyrack_one[__keyrack_fetching=0]#x}')
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_asked=__keyrack_inside]@P}'
         ;;
     debug)
-        __keyrack_arm='{ \builtin eval "$__keyrack_arming"; } 9>&2 2>/dev/null'
+        __keyrack_always=1
+        __keyrack_line=1
+        __keyrack_arm='{ __keyrack_last_prompt; \builtin eval "$__keyrack_arming"; } 9>&2 2>/dev/null'
+        __keyrack_arms='__keyrack_trapped=$(\builtin trap -p DEBUG)'
+        if ((__keyrack_pipes)); then
+            __keyrack_arms="{ \\builtin trap -p DEBUG >|/dev/fd/8; IFS='' \\builtin read -r -N 65536 __keyrack_trapped <&8 || \\builtin true; } 8<<<''"
+        fi
+        __keyrack_arms+=$'\n''__keyrack_calm __keyrack_arm; \builtin eval "$__keyrack_arming_code"'
         __keyrack_first_command='{ __keyrack_debug "$?" "$_"; ((__keyrack_armed)) || \builtin eval "$__keyrack_disarm"; __keyrack_again "$__keyrack_last" && __keyrack_again "$__keyrack_last"; } 9>&2 2>/dev/null'
         ;;
     esac
@@ -779,16 +883,19 @@ __keyrack_start() {
  PAGER BROWSER '
     __keyrack_find_how
     [[ $__keyrack_how == debug ]] || __keyrack_calm_local
+    __keyrack_pipes=1
+    __keyrack_capture builtin echo x
+    [ "$REPLY" = x ] || __keyrack_pipes=0
     __keyrack_begin
     __keyrack_global=0
     builtin declare -g __keyrack_global=1
     # Prompt commands are an array from 5.1 on; earlier shells run its first element alone.
     __keyrack_arrays=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501))
-    __keyrack_pipes=1
-    __keyrack_capture builtin echo x
-    [ "$REPLY" = x ] || __keyrack_pipes=0
     [[ ! ${KEYRACK_EXPORTED+x} ]] || __keyrack_forget_inherited
     __keyrack_register 1
+    __keyrack_find
+    __keyrack_ready 1
+    __keyrack_places= # so that the first prompt looks at all once more
 }
 
 { __keyrack_calm __keyrack_start; } 9>&2 2>/dev/null

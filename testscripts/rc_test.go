@@ -59,9 +59,9 @@ func (w *world) writeRC(before, after string, hook bool) error {
 		text += v.hookLine()
 	}
 	file := filepath.Join(w.work, "home", rcFile[v.family])
-	if v.family == "bash" { // what tmux starts is a login shell
+	if v.family == "bash" { // what tmux starts is a login shell, where /etc/profile sets PATH anew
 		login := filepath.Join(w.work, "home/.bash_profile")
-		if err := os.WriteFile(login, []byte(". ~/.bashrc\n"), 0o600); err != nil {
+		if err := os.WriteFile(login, fmt.Appendf(nil, "PATH=%s/bin:$PATH\n. ~/.bashrc\n", w.work), 0o600); err != nil {
 			return err
 		}
 	}
