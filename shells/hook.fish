@@ -10,7 +10,7 @@
 
 if status is-interactive
 
-functions -q __keyrack_off
+builtin functions -q __keyrack_off
 and __keyrack_off again
 
 # --- Moments --------------------------------------------------------------
@@ -203,8 +203,8 @@ function __keyrack_ask
     else
         builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' $__keyrack_bin >&2
     end
-    set -g __keyrack_asked 0
     __keyrack_take $__keyrack_answer
+    set -g __keyrack_asked 0
 end
 
 # __keyrack_take STATUS GENERATION MODE SUMMARY, or nothing where no answer came or it broke off.
@@ -256,7 +256,7 @@ function __keyrack_tell
         set -q __keyrack_lines[1]
         and builtin printf 'keyrack: %s\n' $__keyrack_lines >&2
     end
-    if test -n "$argv[1]" -a "$__keyrack_announced" = 0
+    if test -n "$argv[1]"; and test "$__keyrack_announced" = 0
         set -g __keyrack_announced 1
         builtin printf 'keyrack: %s\n' $argv[1] >&2
     end
@@ -353,6 +353,7 @@ end
 
 # __keyrack_off again: the prelude stays, for the script that is being read.
 function __keyrack_off
+    set -l fish_trace
     set -l keep
     test "$argv[1]" = again
     and set keep __keyrack_bin __keyrack_socket __keyrack_generation_file

@@ -44,7 +44,7 @@ type row struct {
 var rows = []row{
 	{Bash, &hookBash, "", "=", `\builtin declare -F __keyrack_off >/dev/null && __keyrack_off || \builtin true`},
 	{Zsh, &hookZsh, "", "=", `(( ${+functions[__keyrack_off]} )) && __keyrack_off || \builtin true`},
-	{Fish, &hookFish, "set -g ", " ", `functions -q __keyrack_off; and __keyrack_off; or builtin true`},
+	{Fish, &hookFish, "set -g ", " ", `builtin functions -q __keyrack_off; and __keyrack_off; or builtin true`},
 }
 
 // Names lists the shells in the order in which help texts show them.
