@@ -61,13 +61,7 @@ func daemonOptions() (o daemon.Options, err error) {
 	if o.ConfigFile, err = configFile(); err != nil {
 		return o, err
 	}
-	store, err := rack()
-	if err != nil {
-		return o, err
-	}
 	o.Program = self()
-	program := daemon.Self() // as unreadable as the daemon
-	o.Key = func(ctx context.Context) ([]byte, error) { return store.Key(ctx, program) }
 	o.Log = func(line string) { say("%s", line) }
 	return o, nil
 }

@@ -32,6 +32,8 @@ func Main() int {
 		switch os.Args[1] { // what other parts of keyrack start, not people
 		case "__hook":
 			return client.Run(self(), os.Args[2:])
+		case "__rack":
+			return source.RackChild(os.Stdin, os.Stdout)
 		case "__keyring":
 			return source.KeyringChild(os.Args[2:], os.Stdin, os.Stdout, os.Stderr)
 		}

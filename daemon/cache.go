@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/arena"
 	"keyrack/daemon/audit"
 	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
@@ -23,33 +25,37 @@ import (
 type Cache struct {
 	place    wire.Place
 	rack     source.Rack
+	opener   opener
 	rackFile string
-	ask      func(context.Context) ([]byte, error)
 	store    worksite.Store
 	config   *config
 	now      func() time.Duration
 	started  time.Time
 	program  string
 	weak     []string        // what is not in force that should be
+	arena    *arena.Arena    // has every value, the rack's key and the answers that hold one
+	alarm    alarm           // due at the nearest deadline, unset when there is none
 	life     context.Context // ends with Close
 	end      context.CancelFunc
+	flights  sync.WaitGroup // what still uses the arena after that
+
+	closing sync.Once
+	closed  error
 
 	watched atomic.Bool // logind tells of suspend, screen lock and logout
 
 	publishing sync.Mutex // one writer of the generation file, so that the last word wins
 
-	mu       sync.Mutex
-	epoch    uint64 // grows whenever an answer in preparation may have become wrong
-	word     string // the generation that clients see
-	locked   bool
-	key      []byte // the rack's identity while it is unlocked, nil otherwise
-	keyUntil time.Duration
-	grants   map[string]*grant // by the worksite's root
-	confirm  confirmations
-	idle     idle
-	shells   map[int]shell
-	timer    *time.Timer // due at the nearest deadline, stopped when there is none
-	emptied  func()
+	mu      sync.Mutex
+	epoch   uint64 // grows whenever an answer in preparation may have become wrong
+	word    string // the generation that clients see
+	locked  bool
+	key     held              // the rack's identity while it is unlocked
+	grants  map[string]*grant // by the worksite's root
+	confirm confirmations
+	idle    idle
+	shells  map[int]shell
+	emptied func()
 
 	auditDir string
 	audit    *audit.Log // nil for none
@@ -68,11 +74,13 @@ type grant struct {
 	stamp  stamp
 }
 
-// held is one value and the moment that ends it.
+// held is one value and the moment that ends it. The zero held is none.
 type held struct {
-	value []byte
+	block arena.Block
 	until time.Duration
 }
+
+func (h held) lives(now time.Duration) bool { return now < h.until }
 
 // NewCache makes a cache that holds nothing. It is locked if the last one was. It
 // takes over the generation file of its place until Close: a place has one cache
@@ -82,12 +90,19 @@ func NewCache(o Options) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		place: o.Place, rack: source.Rack{Dir: o.DataDir}, rackFile: o.DataDir + "/rack.age", ask: o.Key, store: worksite.Store{Dir: o.DataDir + "/approvals"},
-		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(), program: o.Program, weak: o.weak,
+		place: o.Place, rack: source.Rack{Dir: o.DataDir}, opener: o.opener, rackFile: o.DataDir + "/rack.age", store: worksite.Store{Dir: o.DataDir + "/approvals"},
+		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(), program: o.Program, weak: slices.Clone(o.weak),
 		grants: map[string]*grant{}, shells: map[int]shell{},
 	}
-	if c.now == nil {
-		c.now = bootTime
+	if c.opener == nil {
+		c.opener = source.Opener{Rack: c.rack, Program: Self(), Environ: childEnvironment()}
+	}
+	if err := c.takeMemory(); err != nil {
+		return nil, err
+	}
+	if err := c.takeClock(); err != nil {
+		c.arena.Close()
+		return nil, err
 	}
 	if o.AuditDir != "" {
 		c.auditDir, c.audit = o.AuditDir, audit.Open(o.AuditDir)
@@ -95,32 +110,60 @@ func NewCache(o Options) (*Cache, error) {
 	}
 	c.locked = c.marked()
 	c.life, c.end = context.WithCancel(context.Background())
-	c.timer = time.AfterFunc(time.Hour, c.sweep)
-	c.timer.Stop()
 	c.mu.Lock()
 	c.word = newWord()
 	c.mu.Unlock()
 	return c, c.publish()
 }
 
-// Close wipes everything. Shells that hold values for as long as they are inside
-// a worksite are told.
+// takeMemory makes the arena, of the best kind of memory that works here.
+func (c *Cache) takeMemory() (err error) {
+	if c.arena, err = arena.New(false); err != nil {
+		return err
+	}
+	if kind := c.arena.Kind(); kind == arena.Unlocked {
+		c.weak = append(c.weak, "memory that is never swapped out: values are in "+string(kind))
+	}
+	return nil
+}
+
+// takeClock makes the alarm. A clock that the options give has no timer of the
+// system's.
+func (c *Cache) takeClock() (err error) {
+	if c.now != nil {
+		c.alarm = newTimerAlarm(c.now, c.sweep)
+		return nil
+	}
+	c.now = bootTime
+	c.alarm, err = newAlarm(c.sweep)
+	return err
+}
+
+// Close wipes everything and gives the memory back. Shells that hold values for as
+// long as they are inside a worksite are told. No other method is running, nor
+// called again.
 func (c *Cache) Close() error {
+	c.closing.Do(c.close)
+	return c.closed
+}
+
+func (c *Cache) close() {
 	c.end()
 	c.mu.Lock()
 	c.epoch++
 	c.wipeLocked()
-	c.timer.Stop()
 	shells := c.shellsLocked("")
 	c.mu.Unlock()
+	c.flights.Wait()
+	c.alarm.close()
+	c.arena.Close()
 	err := os.Remove(c.place.Generation)
 	urgeAll(shells)
 	c.itself(audit.Stop, "")
 	_ = c.audit.Close() // nobody is there any more to hear what was not written
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		c.closed = err
 	}
-	return err
 }
 
 // onEmpty has f called, without a lock, whenever a deadline leaves nothing held.
@@ -138,7 +181,7 @@ func (c *Cache) empty() bool {
 
 func (c *Cache) emptyLocked() bool {
 	// One that is to lock itself stays until it has.
-	if _, idles := c.idle.endLocked(); idles || c.key != nil {
+	if _, idles := c.idle.endLocked(); idles || c.key != (held{}) {
 		return false
 	}
 	for _, g := range c.grants {
@@ -188,24 +231,27 @@ func (c *Cache) lockWhere(due func(now time.Duration) bool) error {
 }
 
 // Unlock is Agent.
-func (c *Cache) Unlock(_ context.Context, key []byte, ttl time.Duration) error {
+func (c *Cache) Unlock(ctx context.Context, key []byte, ttl time.Duration) error {
 	ttl, err := c.unlockTTL(ttl)
 	if err != nil {
 		return err
 	}
-	if err := c.checkKey(key); err != nil {
+	if err := c.checkKey(ctx, key); err != nil {
 		return err
 	}
+	own, err := c.arena.Copy(key)
+	if err != nil {
+		return full(err)
+	}
 	if err := os.Remove(c.place.Locked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.arena.Free(own)
 		return failed("unlocking: " + err.Error())
 	}
 	c.mu.Lock()
 	c.locked = false
-	clear(c.key)
-	c.key, c.keyUntil = nil, 0
+	c.dropKeyLocked()
 	if key != nil {
-		c.key = append(make([]byte, 0, len(key)), key...)
-		c.keyUntil = c.now() + ttl
+		c.key = held{own, c.now() + ttl}
 	}
 	c.gaveLocked(c.now())
 	shells := c.changeLocked()
@@ -245,24 +291,38 @@ func (c *Cache) Touch(context.Context) error {
 	return c.told(shells)
 }
 
-// wipeLocked zeroes every value and the rack's key, and with them goes every yes.
+// wipeLocked ends every value, the rack's key and what is being fetched, and with
+// them goes every yes.
 func (c *Cache) wipeLocked() {
 	c.confirm.forgetLocked()
 	c.idle.runs = false
-	clear(c.key)
-	c.key, c.keyUntil = nil, 0
+	c.dropKeyLocked()
 	for root, g := range c.grants {
-		g.wipe()
+		c.emptyGrantLocked(g)
 		delete(c.grants, root)
 	}
 	c.scheduleLocked()
 }
 
-func (g *grant) wipe() {
-	for name, h := range g.values {
-		clear(h.value)
-		delete(g.values, name)
+func (c *Cache) dropKeyLocked() {
+	c.arena.Free(c.key.block)
+	c.key = held{}
+}
+
+// emptyGrantLocked wipes the values of g and stops who fetches more of them.
+func (c *Cache) emptyGrantLocked(g *grant) {
+	for name := range g.values {
+		c.dropLocked(g, name)
 	}
+	if g.flight != nil {
+		g.flight.stop()
+	}
+}
+
+// dropLocked wipes one value of g, if it has it.
+func (c *Cache) dropLocked(g *grant, name string) {
+	c.arena.Free(g.values[name].block)
+	delete(g.values, name)
 }
 
 // forget drops the values of one name of one site, wherever it is held.
@@ -270,8 +330,7 @@ func (c *Cache) forget(site, name string) error {
 	c.mu.Lock()
 	for _, g := range c.grants {
 		if g.site.Name == site {
-			clear(g.values[name].value)
-			delete(g.values, name)
+			c.dropLocked(g, name)
 			delete(g.absent, name)
 		}
 	}
@@ -281,25 +340,24 @@ func (c *Cache) forget(site, name string) error {
 	return c.told(shells)
 }
 
-// scheduleLocked sets the one timer to the nearest deadline.
+// scheduleLocked sets the alarm to the nearest deadline.
 func (c *Cache) scheduleLocked() {
-	next, any := c.keyUntil, c.key != nil
+	next := c.key.until // 0 for none
 	for _, g := range c.grants {
 		for _, h := range g.values {
-			if !any || h.until < next {
-				next, any = h.until, true
+			if next == 0 || h.until < next {
+				next = h.until
 			}
 		}
 	}
-	if at, idles := c.idle.endLocked(); idles && (!any || at < next) {
-		next, any = at, true
+	if at, idles := c.idle.endLocked(); idles && (next == 0 || at < next) {
+		next = at
 	}
-	if !any {
-		c.timer.Stop()
+	if next == 0 {
+		c.alarm.unset()
 		return
 	}
-	// The timer's clock and the deadline's may differ: never spin on the rest.
-	c.timer.Reset(max(next-c.now(), time.Millisecond))
+	c.alarm.set(next)
 }
 
 // sweep wipes what has ended, or everything where nothing was handed out for too
@@ -311,17 +369,15 @@ func (c *Cache) sweep() {
 	c.lockIfIdle()
 	c.mu.Lock()
 	now := c.now()
-	if c.key != nil && c.keyUntil <= now {
-		clear(c.key)
-		c.key, c.keyUntil = nil, 0
+	if !c.key.lives(now) {
+		c.dropKeyLocked()
 	}
 	var shells []shell
 	for root, g := range c.grants {
 		ended := false
 		for name, h := range g.values {
-			if h.until <= now {
-				clear(h.value)
-				delete(g.values, name)
+			if !h.lives(now) {
+				c.dropLocked(g, name)
 				ended = true
 			}
 		}
@@ -350,14 +406,16 @@ func (c *Cache) sweep() {
 	}
 }
 
-// keyNow returns a copy of the rack's key, nil where it is not held or has ended.
-func (c *Cache) keyNow() []byte {
+// keyNow returns a copy of the rack's key, which the caller frees; ok is false
+// where it is not held or has ended.
+func (c *Cache) keyNow() (key arena.Block, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.key == nil || c.keyUntil <= c.now() {
-		return nil
+	if !c.key.lives(c.now()) {
+		return arena.Block{}, false, nil
 	}
-	return append([]byte(nil), c.key...)
+	key, err = c.arena.Copy(c.key.block.Bytes())
+	return key, true, err
 }
 
 // isLocked says whether `keyrack lock` is in force.

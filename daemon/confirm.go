@@ -320,8 +320,7 @@ func (a *answer) wait(site string, names []string, hook bool) {
 		a.Lines = append(a.Lines, text+": keyrack exec -- COMMAND")
 		return
 	}
-	a.Grant.Wipe()
-	a.Vars, a.names = nil, nil
+	a.vars, a.names = nil, nil
 	a.refuse(&wire.Error{Status: wire.Unconfirmed, Message: text})
 }
 

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"keyrack/daemon/arena"
 	"keyrack/daemon/wire"
 	"keyrack/worksite"
 )
@@ -64,6 +67,14 @@ type flight struct {
 	stale    bool             // overtaken by a change: look again
 	problems map[string]error // why a name has no value
 	err      error            // why there is nothing at all
+	stop     func()           // ends it early
+}
+
+// fetched is a value on its way from the rack to the grant that holds it.
+type fetched struct {
+	name  string
+	block arena.Block
+	until time.Duration // the end that its source gives it, 0 for none
 }
 
 // fetch sees to it that what p asks for is held, and returns why what is not is
@@ -94,7 +105,7 @@ func (c *Cache) board(p *plan) *flight {
 	defer c.mu.Unlock()
 	g := c.grants[p.root]
 	if g != nil && g.digest != p.digest {
-		g.wipe()
+		c.emptyGrantLocked(g)
 		g = nil
 	}
 	if g == nil {
@@ -114,9 +125,14 @@ func (c *Cache) board(p *plan) *flight {
 	if len(names) == 0 {
 		return nil
 	}
-	g.flight = &flight{done: make(chan struct{}), problems: map[string]error{}}
-	go c.fly(p, g, g.flight, names, now, c.epoch)
-	return g.flight
+	ctx, stop := context.WithCancel(c.life)
+	g.flight = &flight{done: make(chan struct{}), problems: map[string]error{}, stop: stop}
+	epoch, f := c.epoch, g.flight
+	c.flights.Go(func() {
+		defer stop()
+		c.fly(ctx, p, g, f, names, now, epoch)
+	})
+	return f
 }
 
 // known is why the names that are known to be absent have no value.
@@ -130,15 +146,19 @@ func (c *Cache) known(p *plan) map[string]error {
 }
 
 // fly looks into the rack and holds what it finds, unless something changed.
-func (c *Cache) fly(p *plan, g *grant, f *flight, names []string, at stamp, epoch uint64) {
+func (c *Cache) fly(ctx context.Context, p *plan, g *grant, f *flight, names []string, at stamp, epoch uint64) {
 	defer close(f.done)
-	values, err := c.look(p.site.Name, names)
+	values, err := c.look(ctx, p.site.Name, names)
+	defer func() {
+		for _, v := range values {
+			c.arena.Free(v.block)
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g.flight = nil
 	if c.epoch != epoch || c.grants[p.root] != g {
 		f.stale = true
-		wipeMap(values)
 		return
 	}
 	f.err = err
@@ -148,14 +168,18 @@ func (c *Cache) fly(p *plan, g *grant, f *flight, names []string, at stamp, epoc
 	}
 	f.err = nil
 	g.stamp, g.absent = at, map[string]error{}
-	now := c.now()
-	for _, s := range p.site.Secrets {
-		if value, ok := values[s.Name]; ok {
-			c.holdLocked(g, s.Name, value, now+p.ttl(s))
-		} else if _, still := g.values[s.Name]; !still {
-			g.absent[s.Name] = errAbsent
+	for i, v := range values {
+		if why := c.holdLocked(p, g, v); why != nil {
+			g.absent[v.name] = why
+			continue
+		}
+		values[i] = fetched{} // it is the grant's
+	}
+	for _, name := range names {
+		if _, held := g.values[name]; !held && g.absent[name] == nil {
+			g.absent[name] = errAbsent
 			if err != nil {
-				g.absent[s.Name] = err
+				g.absent[name] = err
 			}
 		}
 	}
@@ -164,16 +188,22 @@ func (c *Cache) fly(p *plan, g *grant, f *flight, names []string, at stamp, epoc
 }
 
 // look reads names of site from the rack. A panic in there is an error like any
-// other, without its text.
-func (c *Cache) look(site string, names []string) (values map[string][]byte, err error) {
+// other, without its text. The caller frees the values, also with an error.
+func (c *Cache) look(ctx context.Context, site string, names []string) (values []fetched, err error) {
 	defer func() {
 		if recover() != nil {
 			err = failed("the rack failed at " + panicPlace())
 		}
 	}()
-	err = c.use(c.life, func(ctx context.Context, key []byte) error {
-		values, err = c.rack.Read(ctx, key, site, names)
-		return err
+	err = c.use(ctx, func(ctx context.Context, key []byte) error {
+		return c.opener.Read(ctx, key, site, names, func(name string, size int, until time.Duration) ([]byte, error) {
+			block, err := c.arena.Alloc(size)
+			if err != nil {
+				return nil, full(err)
+			}
+			values = append(values, fetched{name, block, until})
+			return block.Bytes(), nil
+		})
 	})
 	return values, err
 }
@@ -183,17 +213,27 @@ func isNoRack(err error) bool {
 	return errors.As(err, &e) && e.Status == wire.NoRack
 }
 
-func wipeMap(values map[string][]byte) {
-	for _, v := range values {
-		clear(v)
+// holdLocked has g hold v for its ttl, or until its source ends it where that is
+// sooner.
+func (c *Cache) holdLocked(p *plan, g *grant, v fetched) error {
+	i := slices.IndexFunc(p.site.Secrets, func(s worksite.Secret) bool { return s.Name == v.name })
+	if i < 0 {
+		return errAbsent
 	}
-}
-
-func (c *Cache) holdLocked(g *grant, name string, value []byte, until time.Duration) {
-	if old, ok := g.values[name]; ok {
-		clear(old.value)
+	if bytes.IndexByte(v.block.Bytes(), 0) >= 0 {
+		return &wire.Error{Status: wire.Invalid, Message: v.name + " holds a NUL byte, which no environment variable can"}
 	}
-	g.values[name] = held{value: value, until: until}
+	now := c.now()
+	until := now + p.ttl(p.site.Secrets[i])
+	if v.until != 0 {
+		until = min(until, v.until)
+	}
+	if until <= now {
+		return failed(v.name + " has ended at its source")
+	}
+	c.dropLocked(g, v.name)
+	g.values[v.name] = held{v.block, until}
+	return nil
 }
 
 // dropEmptyLocked forgets a grant that holds nothing.
@@ -207,7 +247,7 @@ func (c *Cache) dropEmptyLocked(root string, g *grant) {
 func absent(a *answer, p *plan, s worksite.Secret, problem error) {
 	switch {
 	case s.Default != nil:
-		a.Vars = append(a.Vars, wire.Var{Name: s.Variable(), Value: []byte(*s.Default)})
+		a.vars = append(a.vars, variable{name: s.Variable(), plain: []byte(*s.Default)})
 	case !s.Required:
 	case problem == errAbsent:
 		a.refuse(missing(p.site.Name, s.Name))

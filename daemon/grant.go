@@ -38,17 +38,28 @@ const changedTooFast = "the secrets change faster than they can be given: try ag
 // Grant is Agent.
 func (c *Cache) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
 	for range 3 {
-		g, t := c.prepare(ctx, q)
-		if c.valid(t) {
-			return g, nil
+		f, t := c.prepare(ctx, q)
+		fields, err := f.parse()
+		c.free(f)
+		if err != nil {
+			return nil, err
 		}
-		g.Wipe()
+		if !c.valid(t) {
+			wire.Wipe(fields)
+			continue
+		}
+		grant, err := wire.ParseGrant(fields)
+		if err != nil {
+			return nil, asError(err)
+		}
+		return grant, nil
 	}
 	return nil, failed(changedTooFast)
 }
 
-// prepare makes the answer to q. It stands only as long as the ticket is valid.
-func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
+// prepare makes the answer to q, which the caller frees. It stands only as long as
+// the ticket is valid.
+func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 	c.mu.Lock()
 	t := ticket{epoch: c.epoch}
 	a := &answer{Grant: wire.Grant{Status: wire.OK, Generation: c.word}}
@@ -61,27 +72,39 @@ func (c *Cache) prepare(ctx context.Context, q Query) (*wire.Grant, ticket) {
 	if err != nil {
 		a.refuse(err)
 		t.given.status = a.Status
-		return &a.Grant, t
+		return a.frame(), t
 	}
 	c.listen(q, a.Mode)
 	problems, err := c.fetch(ctx, p)
 	if err != nil {
 		a.refuse(ofSite(p.site.Name, err))
 	}
-	t.until = c.collect(q, p, a, problems)
-	t.given.names, t.given.status = a.names, a.Status
-	if a.Status == wire.OK && !p.limits.quiet && (len(a.Vars) > 0 || !a.waiting) {
-		a.Summary = summary(p.site.Name, len(a.Vars), t.until-c.now())
+	f, until, err := c.collect(q, p, a, problems)
+	if err != nil {
+		a.vars, a.names, a.Summary = nil, nil, ""
+		a.refuse(ofSite(p.site.Name, err))
+		f, until = a.frame(), 0
 	}
-	return &a.Grant, t
+	t.until, t.given.names, t.given.status = until, a.names, a.Status
+	return f, t
 }
 
-// answer is a grant while it is put together. waiting says that something was left
-// out because it waits for a person's yes.
+// answer is a grant while it is put together. Its variables are in vars alone.
+// waiting says that something was left out because it waits for a person's yes.
 type answer struct {
 	wire.Grant
+	vars    []variable
 	waiting bool
 	names   []string // of the secrets whose values it gives
+}
+
+// frame is the answer without its variables.
+func (a *answer) frame() frame {
+	f, err := encode(a.Fields())
+	if err != nil {
+		f, _ = encode((&wire.Grant{Status: wire.Failed, Lines: []string{asError(err).Message}}).Fields())
+	}
+	return f
 }
 
 // refuse takes err for the answer's status, unless it has one, and says it.
@@ -97,10 +120,10 @@ func (a *answer) refuse(err error) {
 	}
 }
 
-// collect copies the values that are held into the answer, and what stands for
-// those that are not: a default, nothing, or the reason. It returns the moment
-// when the first value ends.
-func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) (until time.Duration) {
+// collect encodes the answer with the values that are held, and what stands for
+// those that are not: a default, nothing, or the reason. until is the moment when
+// the first value ends.
+func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) (f frame, until time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -113,7 +136,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) 
 		case ok && c.confirm.waitsLocked(p, s, q.with):
 			waiting = append(waiting, s.Name)
 		case ok:
-			a.Vars = append(a.Vars, wire.Var{Name: s.Variable(), Value: slices.Clone(h.value)})
+			a.vars = append(a.vars, variable{name: s.Variable(), held: h})
 			a.names = append(a.names, s.Name)
 			if until == 0 || h.until < until {
 				until = h.until
@@ -125,10 +148,14 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) 
 		}
 	}
 	a.wait(p.site.Name, waiting, q.Shell != 0)
-	if len(a.Vars) == 0 {
-		return 0
+	if len(a.vars) == 0 {
+		until = 0
 	}
-	return until
+	if a.Status == wire.OK && !p.limits.quiet && (len(a.vars) > 0 || !a.waiting) {
+		a.Summary = summary(p.site.Name, len(a.vars), until-now)
+	}
+	f, err = c.encodeLocked(append([][]byte{[]byte(wire.Version)}, a.Fields()...), a.vars)
+	return f, until, err
 }
 
 // get is the value of name if g holds it for the state of the worksite that p
@@ -138,7 +165,7 @@ func (g *grant) get(p *plan, name string, now time.Duration) (held, bool) {
 		return held{}, false
 	}
 	h, ok := g.values[name]
-	return h, ok && now < h.until
+	return h, ok && h.lives(now)
 }
 
 // listen notes which shell wants to hear of changes: one that exports for as long

@@ -31,12 +31,11 @@ type verb struct {
 	answer func(s *server, ctx context.Context, args [][]byte) ([][]byte, error)
 }
 
-// verbs are all but hook, grant and answer, whose answers have another form,
+// verbs are all but hook, grant, answer and get, whose answers hold values,
 // question, whose answer depends on who asks, and stop and ping, which every
-// version answers.
+// version answers. No answer of theirs holds one.
 var verbs = map[string]verb{
 	wire.VerbStatus: {1, (*server).status},
-	wire.VerbGet:    {2, (*server).get},
 	wire.VerbSet:    {3, (*server).set},
 	wire.VerbRemove: {2, (*server).remove},
 	wire.VerbList:   {1, (*server).list},
@@ -64,6 +63,8 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, req
 		s.grant(ctx, conn, from, query(args, from.pid))
 	case name == wire.VerbGrant && (len(args) == 1 || len(args) == 2):
 		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1)})
+	case name == wire.VerbGet && len(args) == 2:
+		s.get(ctx, conn, from, args)
 	case name == wire.VerbQuestion && len(args) == 1:
 		s.question(ctx, conn, from, string(args[0]))
 	case name == wire.VerbAnswer && (len(args) == 2 || len(args) == 3):
@@ -86,12 +87,10 @@ func (s *server) plain(ctx context.Context, conn *net.UnixConn, from *peer, name
 	}
 	s.logRequest(from, name, args, err)
 	if err != nil {
-		wire.Wipe(answer)
 		s.write(conn, asError(err).Fields())
 		return
 	}
 	s.write(conn, append(fields(wire.OK), answer...))
-	wire.Wipe(answer)
 }
 
 // optional is an argument that older clients do not send.
@@ -111,32 +110,61 @@ func query(args [][]byte, peer int) Query {
 	return q
 }
 
-// grant answers hook and grant. What stands in the frame is checked once more
-// after it is encoded: time passes between, and a stopped process sees none of it.
+// errOvertaken says that an answer became wrong before it was sent.
+var errOvertaken error = failed(changedTooFast)
+
+// grant answers hook and grant. Whether the answer still stands is looked at once
+// more just before it is written: time passes in between, and a process that was
+// stopped meanwhile gives none of it out.
 func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Query) {
 	who := s.who(from, q)
 	for range 3 {
-		grant, ticket := s.cache.prepare(ctx, q)
-		frame, err := encode(grant.Fields())
-		grant.Wipe()
-		if err != nil {
-			s.write(conn, (&wire.Grant{Status: wire.Invalid, Lines: []string{asError(err).Message}}).Fields())
+		f, t := s.cache.prepare(ctx, q)
+		logged := false
+		err := s.send(conn, f, func() error {
+			if err := from.same(); err != nil {
+				return err
+			}
+			if !logged && s.cache.valid(t) {
+				logged = true
+				s.logGrant(who, q, t.given)
+			}
+			if !s.cache.valid(t) {
+				return errOvertaken
+			}
+			return nil
+		})
+		s.cache.free(f)
+		switch err {
+		case nil:
 			return
+		case errOvertaken:
+			continue
 		}
-		if err := from.same(); err != nil {
-			clear(frame)
-			s.logRefused(from, wire.VerbGrant, err)
-			s.write(conn, asError(err).Fields())
-			return
-		}
-		if s.cache.valid(ticket) {
-			s.logGrant(who, q, ticket.given)
-			s.send(conn, frame)
-			return
-		}
-		clear(frame)
+		s.logRefused(from, wire.VerbGrant, err)
+		s.write(conn, asError(err).Fields())
+		return
 	}
 	s.write(conn, (&wire.Grant{Status: wire.Failed, Lines: []string{changedTooFast}}).Fields())
+}
+
+// get answers get.
+func (s *server) get(ctx context.Context, conn *net.UnixConn, from *peer, args [][]byte) {
+	f, err := s.cache.value(ctx, string(args[0]), string(args[1]))
+	defer s.cache.free(f)
+	if err == nil {
+		err = from.same()
+	}
+	if err == nil {
+		err = s.cache.mayGive()
+	}
+	s.logRequest(from, wire.VerbGet, args, err)
+	if err == nil {
+		err = s.send(conn, f, s.cache.mayGive)
+	}
+	if err != nil {
+		s.write(conn, asError(err).Fields())
+	}
 }
 
 func (s *server) status(ctx context.Context, args [][]byte) ([][]byte, error) {
@@ -156,11 +184,6 @@ func asJSON(v any, err error) ([][]byte, error) {
 	}
 	text, err := json.Marshal(v)
 	return [][]byte{text}, err
-}
-
-func (s *server) get(ctx context.Context, args [][]byte) ([][]byte, error) {
-	value, err := s.cache.Get(ctx, string(args[0]), string(args[1]))
-	return [][]byte{value}, err
 }
 
 func (s *server) set(ctx context.Context, args [][]byte) ([][]byte, error) {

@@ -116,8 +116,9 @@ func TestAskingKeepsNobodyFromIdling(t *testing.T) {
 func TestIdleIsLockedBeforeTheAnswer(t *testing.T) {
 	idling(t, "none", func(t *testing.T, r *timed) {
 		r.want(r.grant(), wire.OK, "A=1 B=x")
-		g, ticket := r.cache.prepare(t.Context(), Query{Root: r.root})
-		r.want(g, wire.OK, "A=1 B=x")
+		f, ticket := r.cache.prepare(t.Context(), Query{Root: r.root})
+		defer r.cache.free(f)
+		r.wantFrame(f, wire.OK, "A=1 B=x")
 		r.ahead.Store(int64(30 * time.Minute))
 		if r.cache.valid(ticket) {
 			t.Error("an answer is valid that was prepared before")
@@ -268,13 +269,12 @@ func TestHardCapOverTheSocket(t *testing.T) {
 	r.want(r.grant(), wire.Locked, "", "acme/api: locked", "keyrack unlock")
 }
 
-// counting counts how often the rack's key is asked for from now on.
+// counting counts how often the rack is opened from now on.
 func (r *rig) counting() *atomic.Int32 {
 	looks := &atomic.Int32{}
-	key := *r.ask.Load()
-	r.asks(func(ctx context.Context) ([]byte, error) {
+	r.meets(func(context.Context) error {
 		looks.Add(1)
-		return key(ctx)
+		return nil
 	})
 	return looks
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 )
 
@@ -35,6 +36,8 @@ func TestMain(m *testing.M) {
 		if spawned { // os.Exit takes the race detector a second, for a report that nobody sees
 			syscall.Exit(0)
 		}
+	case "__rack": // not os.Exit, which takes the race detector a second
+		syscall.Exit(source.RackChild(os.Stdin, os.Stdout))
 	case "ask":
 		err = askRaw(os.Args[2])
 	case "read-memory":
@@ -63,7 +66,6 @@ func runDaemon() error {
 		return err
 	}
 	o := Options{Place: p, DataDir: os.Getenv("XDG_DATA_HOME") + "/keyrack", ConfigFile: os.Getenv("XDG_CONFIG_HOME") + "/keyrack/config.toml"}
-	o.Key = keyOf(o.DataDir)
 	if text, err := os.ReadFile(os.Getenv("XDG_CONFIG_HOME") + "/unused"); err == nil {
 		if o.Unused, err = time.ParseDuration(string(text)); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/arena"
 	"keyrack/daemon/wire"
 )
 
@@ -27,7 +28,7 @@ func TestStartedOnDemand(t *testing.T) {
 	if err != nil || s.Daemon.PID != pid {
 		t.Fatalf("pid %d, status %+v, %v", pid, s, err)
 	}
-	if s.Daemon.Scope != h.place.Scope || s.Daemon.Memory != memoryKind || s.Daemon.Version != Version || s.Locked {
+	if s.Daemon.Scope != h.place.Scope || s.Daemon.Memory != bestMemory(t) || s.Daemon.Version != Version || s.Locked {
 		t.Errorf("status %+v", s)
 	}
 	if h.connect(t); h.pid(t) != pid {
@@ -39,6 +40,17 @@ func TestStartedOnDemand(t *testing.T) {
 	if _, err := os.Stat(h.place.Generation); err != nil {
 		t.Error(err)
 	}
+}
+
+// bestMemory is the kind of memory that a daemon gets here.
+func bestMemory(t *testing.T) string {
+	t.Helper()
+	a, err := arena.New(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	return string(a.Kind())
 }
 
 func parent(t *testing.T, pid int) int {
@@ -134,6 +146,7 @@ func TestHungDaemonCostsOneLine(t *testing.T) {
 	if err := cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	await(t, "the daemon to stand still", func() bool { return processState(t, pid) == "T" })
 	began := time.Now()
 	_, err := Connect(t.Context(), h.place, h.exe)
 	took := time.Since(began)
@@ -150,6 +163,16 @@ func TestHungDaemonCostsOneLine(t *testing.T) {
 	if h.pid(t) != pid {
 		t.Error("the daemon was replaced")
 	}
+}
+
+// processState is the letter that the kernel has for what pid does.
+func processState(t testing.TB, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return field(string(text), "State:")[:1]
 }
 
 func TestSignalsEndItCleanly(t *testing.T) {

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/arena"
 	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 	"keyrack/worksite"
@@ -30,26 +32,41 @@ func errNoRack() *wire.Error {
 	return &wire.Error{Status: wire.NoRack, Message: "there is no rack yet", Hint: "keyrack rack create"}
 }
 
-// identity returns the rack's key for one use, which the caller wipes.
-func (c *Cache) identity(ctx context.Context) ([]byte, error) {
+// opener is source.Opener, or what a test has in its place.
+type opener interface {
+	Read(ctx context.Context, key []byte, site string, names []string, room source.Room) error
+	List(ctx context.Context, key []byte, site string) ([]source.Item, error)
+	Set(ctx context.Context, key []byte, site, name string, value []byte) error
+	Remove(ctx context.Context, key []byte, site, name string) error
+	CheckKey(ctx context.Context, key []byte) error
+}
+
+// childEnvironment is the environment of the processes that open the rack.
+func childEnvironment() []string {
+	return append(wire.CleanEnvironment(os.Environ()), "GOTRACEBACK=none")
+}
+
+// identity returns the rack's key for one use, which the caller frees; none for
+// the kinds of lock that answer by themselves, to whoever opens the rack.
+func (c *Cache) identity() (arena.Block, error) {
 	if c.isLocked() {
-		return nil, errLocked()
+		return arena.Block{}, errLocked()
 	}
 	kind, err := c.rack.Kind()
 	switch {
 	case err != nil:
-		return nil, failed(err.Error())
+		return arena.Block{}, failed(err.Error())
 	case kind == "":
-		return nil, errNoRack()
-	case kind == source.Passphrase:
-		if key := c.keyNow(); key != nil {
-			return key, nil
-		}
-		return nil, errLocked()
+		return arena.Block{}, errNoRack()
+	case kind != source.Passphrase:
+		return arena.Block{}, nil
 	}
-	key, err := c.ask(ctx)
-	if err != nil {
-		return nil, rackError(err)
+	key, ok, err := c.keyNow()
+	switch {
+	case err != nil:
+		return arena.Block{}, full(err)
+	case !ok:
+		return arena.Block{}, errLocked()
 	}
 	return key, nil
 }
@@ -58,12 +75,12 @@ func (c *Cache) identity(ctx context.Context) ([]byte, error) {
 func (c *Cache) use(ctx context.Context, f func(ctx context.Context, key []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	key, err := c.identity(ctx)
+	key, err := c.identity()
 	if err != nil {
 		return err
 	}
-	defer clear(key)
-	if err := f(ctx, key); err != nil {
+	defer c.arena.Free(key)
+	if err := f(ctx, key.Bytes()); err != nil {
 		return rackError(err)
 	}
 	return nil
@@ -84,7 +101,7 @@ func rackError(err error) error {
 }
 
 // checkKey says whether key is what Unlock needs for the rack's kind of lock.
-func (c *Cache) checkKey(key []byte) error {
+func (c *Cache) checkKey(ctx context.Context, key []byte) error {
 	kind, err := c.rack.Kind()
 	switch {
 	case err != nil:
@@ -98,7 +115,9 @@ func (c *Cache) checkKey(key []byte) error {
 	case kind != source.Passphrase:
 		return failed("the rack's lock is " + kind + ": it takes no key")
 	}
-	if err := c.rack.CheckKey(key); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	if err := c.opener.CheckKey(ctx, key); err != nil {
 		return rackError(err)
 	}
 	return nil
@@ -106,32 +125,58 @@ func (c *Cache) checkKey(key []byte) error {
 
 // Get is Agent.
 func (c *Cache) Get(ctx context.Context, site, name string) ([]byte, error) {
-	if err := checkNames(site, name); err != nil {
+	f, err := c.value(ctx, site, name)
+	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	t := ticket{epoch: c.epoch}
-	c.mu.Unlock()
+	defer c.free(f)
+	if err := c.mayGive(); err != nil {
+		return nil, err
+	}
+	fields, err := f.parse()
+	if err != nil {
+		return nil, err
+	}
+	return fields[1], nil
+}
+
+// mayGive says whether a value that was just fetched may be handed out, and counts
+// as that.
+func (c *Cache) mayGive() error {
+	if c.isLocked() {
+		return errLocked()
+	}
+	if !c.gave() {
+		c.lockIfIdle()
+		return errLocked()
+	}
+	return nil
+}
+
+// value is the answer to get, which stands as long as mayGive says so.
+func (c *Cache) value(ctx context.Context, site, name string) (f frame, err error) {
+	if err := checkNames(site, name); err != nil {
+		return frame{}, err
+	}
 	var value []byte
-	err := c.use(ctx, func(ctx context.Context, key []byte) error {
-		values, err := c.rack.Read(ctx, key, site, []string{name})
-		value = values[name]
-		return err
+	err = c.use(ctx, func(ctx context.Context, key []byte) error {
+		return c.opener.Read(ctx, key, site, []string{name}, func(_ string, size int, _ time.Duration) (_ []byte, err error) {
+			c.free(f)
+			f, value, err = c.valueFrame(size)
+			return value, err
+		})
 	})
 	switch {
 	case err != nil:
-		return nil, err
-	case value == nil:
-		return nil, missing(site, name)
-	case !c.valid(t) && c.isLocked():
-		clear(value)
-		return nil, errLocked()
-	case !c.gave():
-		clear(value)
-		c.lockIfIdle()
-		return nil, errLocked()
+	case f.bytes == nil:
+		err = missing(site, name)
+	case bytes.IndexByte(value, 0) >= 0:
+		err = failed("the answer holds a NUL byte")
+	default:
+		return f, nil
 	}
-	return value, nil
+	c.free(f)
+	return frame{}, err
 }
 
 func missing(site, name string) *wire.Error {
@@ -144,7 +189,7 @@ func (c *Cache) Set(ctx context.Context, site, name string, value []byte) error 
 		return asError(err)
 	}
 	err := c.use(ctx, func(ctx context.Context, key []byte) error {
-		return c.rack.Set(ctx, key, site, name, value)
+		return c.opener.Set(ctx, key, site, name, value)
 	})
 	if err != nil {
 		return err
@@ -158,7 +203,7 @@ func (c *Cache) Remove(ctx context.Context, site, name string) error {
 		return err
 	}
 	err := c.use(ctx, func(ctx context.Context, key []byte) error {
-		err := c.rack.Remove(ctx, key, site, name)
+		err := c.opener.Remove(ctx, key, site, name)
 		if errors.Is(err, source.ErrNotFound) {
 			return missing(site, name)
 		}
@@ -179,7 +224,7 @@ func (c *Cache) List(ctx context.Context, site string) ([]Item, error) {
 	}
 	items := []Item{}
 	err := c.use(ctx, func(ctx context.Context, key []byte) error {
-		found, err := c.rack.List(ctx, key, site)
+		found, err := c.opener.List(ctx, key, site)
 		for _, f := range found {
 			items = append(items, Item{Site: f.Site, Name: f.Name})
 		}

@@ -16,10 +16,96 @@ import (
 	"keyrack/worksite"
 )
 
-// keyOf gets the rack's key as the command's daemon does for the kinds of lock
-// that answer by themselves.
-func keyOf(dataDir string) func(context.Context) ([]byte, error) {
-	return func(ctx context.Context) ([]byte, error) { return source.Rack{Dir: dataDir}.Key(ctx, "") }
+// inProcess opens the rack in this process, which is cheaper by far, for tests of
+// something else.
+type inProcess struct{ rack source.Rack }
+
+// key is the one for a call: that of the lock where none is given, as in RackChild.
+func (o inProcess) key(ctx context.Context, key []byte) ([]byte, error) {
+	if len(key) > 0 {
+		return key, nil
+	}
+	return o.rack.Key(ctx, "")
+}
+
+func (o inProcess) Read(ctx context.Context, key []byte, site string, names []string, room source.Room) error {
+	key, err := o.key(ctx, key)
+	if err != nil {
+		return err
+	}
+	values, err := o.rack.Read(ctx, key, site, names)
+	for _, name := range names {
+		value, ok := values[name]
+		if !ok {
+			continue
+		}
+		to, err := room(name, len(value), 0)
+		if err != nil {
+			return err
+		}
+		copy(to, value)
+	}
+	return err
+}
+
+func (o inProcess) List(ctx context.Context, key []byte, site string) ([]source.Item, error) {
+	key, err := o.key(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return o.rack.List(ctx, key, site)
+}
+
+func (o inProcess) Set(ctx context.Context, key []byte, site, name string, value []byte) error {
+	key, err := o.key(ctx, key)
+	if err != nil {
+		return err
+	}
+	return o.rack.Set(ctx, key, site, name, value)
+}
+
+func (o inProcess) Remove(ctx context.Context, key []byte, site, name string) error {
+	key, err := o.key(ctx, key)
+	if err != nil {
+		return err
+	}
+	return o.rack.Remove(ctx, key, site, name)
+}
+
+func (o inProcess) CheckKey(_ context.Context, key []byte) error { return o.rack.CheckKey(key) }
+
+// watched is an opener with something that comes before each use.
+type watched struct {
+	opener
+	before func(ctx context.Context) error
+}
+
+func (w watched) Read(ctx context.Context, key []byte, site string, names []string, room source.Room) error {
+	if err := w.before(ctx); err != nil {
+		return err
+	}
+	return w.opener.Read(ctx, key, site, names, room)
+}
+
+func (w watched) List(ctx context.Context, key []byte, site string) ([]source.Item, error) {
+	if err := w.before(ctx); err != nil {
+		return nil, err
+	}
+	return w.opener.List(ctx, key, site)
+}
+
+func (w watched) Set(ctx context.Context, key []byte, site, name string, value []byte) error {
+	if err := w.before(ctx); err != nil {
+		return err
+	}
+	return w.opener.Set(ctx, key, site, name, value)
+}
+
+func (w watched) Remove(ctx context.Context, key []byte, site, name string) error {
+	if err := w.before(ctx); err != nil {
+		return err
+	}
+	return w.opener.Remove(ctx, key, site, name)
 }
 
 // rig is a worksite, a rack, and a cache that serves them.
@@ -31,13 +117,13 @@ type rig struct {
 	key     []byte // the rack's identity
 	cache   *Cache
 	agent   Agent
-	ask     atomic.Pointer[func(context.Context) ([]byte, error)] // gets the rack's key
+	meet    atomic.Pointer[func(context.Context) error] // comes before each use of the rack
 	log     strings.Builder
 	logging sync.Mutex
 }
 
-// asks has f get the rack's key from now on.
-func (r *rig) asks(f func(context.Context) ([]byte, error)) { r.ask.Store(&f) }
+// meets has f come before each use of the rack from now on.
+func (r *rig) meets(f func(context.Context) error) { r.meet.Store(&f) }
 
 // newRig makes a home with an unlocked rack of the kind `none` and an empty
 // worksite acme/api, not approved. change may change how the cache is made.
@@ -51,13 +137,23 @@ func newRig(t testing.TB, kind string, change func(*Options)) *rig {
 	}
 	r.makeRack(data, kind)
 	r.options = Options{Place: r.place, DataDir: data, ConfigFile: r.dir + "/c/keyrack/config.toml", Log: r.record}
-	r.asks(keyOf(data))
-	r.options.Key = func(ctx context.Context) ([]byte, error) { return (*r.ask.Load())(ctx) }
+	r.meets(func(context.Context) error { return nil })
+	r.opensBy(inProcess{source.Rack{Dir: data}})
 	if change != nil {
 		change(&r.options)
 	}
 	r.open()
 	return r
+}
+
+// opensBy has the rack opened by o, after what meets says.
+func (r *rig) opensBy(o opener) {
+	r.options.opener = watched{o, func(ctx context.Context) error { return (*r.meet.Load())(ctx) }}
+}
+
+// byChildren is the opener that daemons have: a process of this test's program.
+func (r *rig) byChildren() opener {
+	return source.Opener{Rack: source.Rack{Dir: r.dir + "/d/keyrack"}, Program: Self(), Environ: childEnvironment()}
 }
 
 func (r *rig) makeRack(data, kind string) {
@@ -192,6 +288,20 @@ func (r *rig) want(g *wire.Grant, status, vars string, lines ...string) {
 	if g.Status != status || strings.Join(got, " ") != vars || strings.Join(g.Lines, "|") != strings.Join(lines, "|") {
 		r.t.Fatalf("status %s, variables %q, lines %q\nwant %s, %q, %q", g.Status, got, g.Lines, status, vars, lines)
 	}
+}
+
+// wantFrame is want for a grant that is ready to be sent.
+func (r *rig) wantFrame(f frame, status, vars string, lines ...string) {
+	r.t.Helper()
+	fields, err := f.parse()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	g, err := wire.ParseGrant(fields)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.want(g, status, vars, lines...)
 }
 
 func (r *rig) generation() string {

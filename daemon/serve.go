@@ -28,10 +28,6 @@ type Options struct {
 	ConfigFile string
 	AuditDir   string // of the audit log, "" for none
 
-	// Key gets the rack's identity where the lock's kind answers by itself. The
-	// cache wipes what it returns.
-	Key func(ctx context.Context) ([]byte, error)
-
 	// Now is the clock that ends values.
 	Now func() time.Duration
 
@@ -44,7 +40,8 @@ type Options struct {
 	// Program is the path of this program. Serve fills it in where it is "".
 	Program string
 
-	weak []string // what is not in force that should be
+	weak   []string // what is not in force that should be
+	opener opener   // of the rack; nil is a process of this program
 }
 
 // ErrRunning says that another daemon serves the place.

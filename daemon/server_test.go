@@ -59,7 +59,7 @@ func TestMalformedRequestsAreNeverEchoed(t *testing.T) {
 func TestPanicPrintsNoValue(t *testing.T) {
 	r := newRig(t, "none", nil)
 	r.overSocket()
-	r.asks(func(context.Context) ([]byte, error) { panic(marker) })
+	r.meets(func(context.Context) error { panic(marker) })
 	_, err := r.agent.Get(t.Context(), "acme/api", "A")
 	wantError(t, err, wire.Failed, "the daemon failed")
 	if got := r.logged(); !strings.Contains(got, "a request failed at keyrack/daemon.") || strings.Contains(got, marker) {
@@ -100,8 +100,7 @@ func TestSlowSourceHoldsUpNobody(t *testing.T) {
 	r.overSocket()
 	r.worksite("[secrets]\nA = \"\"\n")
 	r.set("A", "1")
-	key := keyOf(r.options.DataDir)
-	r.asks(func(ctx context.Context) ([]byte, error) { <-gate; return key(ctx) })
+	r.meets(func(context.Context) error { <-gate; return nil })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := r.agent.Grant(ctx, Query{Root: r.root})

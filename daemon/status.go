@@ -10,9 +10,6 @@ import (
 	"keyrack/worksite"
 )
 
-// memoryKind is where values are, said as it is.
-const memoryKind = "Go heap, not dumpable"
-
 // Status is Agent.
 func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 	kind, err := c.rack.Kind()
@@ -20,7 +17,7 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 		return nil, failed(err.Error())
 	}
 	s := &Status{
-		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: memoryKind, LocksOn: c.locksOn(), Program: c.program, Weak: append([]string{}, c.weak...), Audit: c.auditState(ctx)},
+		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: string(c.arena.Kind()), LocksOn: c.locksOn(), Program: c.program, Weak: append([]string{}, c.weak...), Audit: c.auditState(ctx)},
 		Locked:      c.isLocked(),
 		Rack:        string(kind),
 		RackKeyLeft: c.keyLeft(),
@@ -71,10 +68,10 @@ func (s *Status) blame(err error) {
 func (c *Cache) keyLeft() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.key == nil {
-		return 0
+	if now := c.now(); c.key.lives(now) {
+		return seconds(c.key.until - now)
 	}
-	return seconds(c.keyUntil - c.now())
+	return 0
 }
 
 // seconds rounds up, so that what is still held never has 0 left.

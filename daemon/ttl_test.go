@@ -15,10 +15,10 @@ import (
 )
 
 // timed is a rig whose cache lives in a bubble of synctest. Its clock can run
-// ahead of the timers, as it does in suspend, and the rack's key can be slow.
+// ahead of the timers, as it does in suspend, and the rack can be slow.
 type timed struct {
 	*rig
-	looks atomic.Int32 // how often the rack's key was asked for
+	looks atomic.Int32 // how often the rack was opened
 	slow  chan struct{}
 	ahead atomic.Int64
 }
@@ -27,7 +27,6 @@ func inBubble(t *testing.T, kind string, f func(t *testing.T, r *timed)) {
 	t.Helper()
 	r := &timed{}
 	r.rig = newRig(t, kind, nil)
-	key := r.options.Key
 	r.cache.Close()
 	synctest.Test(t, func(t *testing.T) {
 		r.t = t
@@ -37,11 +36,11 @@ func inBubble(t *testing.T, kind string, f func(t *testing.T, r *timed)) {
 		r.options.Now = func() time.Duration {
 			return time.Hour + time.Since(start) + time.Duration(r.ahead.Load())
 		}
-		r.options.Key = func(ctx context.Context) ([]byte, error) {
+		r.meets(func(context.Context) error {
 			r.looks.Add(1)
 			<-r.slow
-			return key(ctx)
-		}
+			return nil
+		})
 		cache, err := NewCache(r.options)
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +56,7 @@ func (r *timed) held(name string) []byte {
 	r.cache.mu.Lock()
 	defer r.cache.mu.Unlock()
 	if g := r.cache.grants[r.root]; g != nil {
-		return g.values[name].value
+		return g.values[name].block.Bytes()
 	}
 	return nil
 }
@@ -66,7 +65,7 @@ func (r *timed) held(name string) []byte {
 func (r *timed) heldKey() []byte {
 	r.cache.mu.Lock()
 	defer r.cache.mu.Unlock()
-	return r.cache.key
+	return r.cache.key.block.Bytes()
 }
 
 func TestValueEndsAtItsTTL(t *testing.T) {
@@ -109,8 +108,9 @@ func TestExpiredValueIsNeverServed(t *testing.T) {
 		r.worksite("ttl = \"1h\"\n[secrets]\nA = \"\"\n")
 		r.unlock(r.key, 30*time.Minute)
 		r.set("A", "1")
-		g, ticket := r.cache.prepare(t.Context(), Query{Root: r.root})
-		r.want(g, wire.OK, "A=1")
+		f, ticket := r.cache.prepare(t.Context(), Query{Root: r.root})
+		defer r.cache.free(f)
+		r.wantFrame(f, wire.OK, "A=1")
 		if !r.cache.valid(ticket) {
 			t.Error("a fresh answer is not valid")
 		}
@@ -255,7 +255,7 @@ func TestOneLookForThirty(t *testing.T) {
 		close(r.slow)
 		waiting.Wait()
 		if n := r.looks.Load(); n != 2 { // touch made the first look a stale one
-			t.Errorf("the key was asked for %d times", n)
+			t.Errorf("the rack was opened %d times", n)
 		}
 	})
 }
@@ -270,7 +270,7 @@ func TestAbsentNamesAreRemembered(t *testing.T) {
 			r.want(r.grant(), wire.OK, "A=1")
 		}
 		if n := r.looks.Load(); n != 1 {
-			t.Errorf("the key was asked for %d times", n)
+			t.Errorf("the rack was opened %d times", n)
 		}
 		// Another login session's daemon sets it in the same rack.
 		options := r.options
@@ -291,14 +291,14 @@ func TestKeyFailureIsOneLine(t *testing.T) {
 	inBubble(t, "none", func(t *testing.T, r *timed) {
 		r.worksite("[secrets]\nA = \"\"\n")
 		r.set("A", "1")
-		r.asks(func(context.Context) ([]byte, error) { return nil, errors.New("the keyring is closed") })
+		r.meets(func(context.Context) error { return errors.New("the keyring is closed") })
 		r.want(r.grant(), wire.Failed, "", "acme/api: the keyring is closed")
-		r.asks(func(context.Context) ([]byte, error) { panic("MARKER") })
+		r.meets(func(context.Context) error { panic("MARKER") })
 		g := r.grant()
 		if g.Status != wire.Failed || len(g.Lines) != 1 || strings.Contains(g.Lines[0], "MARKER") {
 			t.Errorf("status %s, lines %q", g.Status, g.Lines)
 		}
-		r.asks(func(ctx context.Context) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
+		r.meets(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		r.want(r.grant(), wire.Unavailable, "", "acme/api: the rack's key takes too long to get")
 	})
 }

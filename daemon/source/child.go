@@ -49,20 +49,8 @@ func KeyringChild(args []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		io.Copy(io.Discard, input)
 		close(gone)
 	}()
-	type result struct {
-		answer string
-		err    error
-	}
-	done := make(chan result, 1)
-	go func() {
-		answer, err := childAnswer(verb, key)
-		if err != nil && !errors.Is(err, keyrings.ErrNotFound) {
-			err = explain(err)
-		}
-		done <- result{answer, err}
-	}()
 	select {
-	case r := <-done:
+	case r := <-askKeyring(verb, key):
 		return childReport(r.answer, r.err, stdout, stderr)
 	case <-time.After(limit):
 	case <-gone:
@@ -93,6 +81,25 @@ func childReport(answer string, err error, stdout, stderr io.Writer) int {
 		return childFailed
 	}
 	return 0
+}
+
+// keyringAnswer is what the OS keyring's library says, in time or not.
+type keyringAnswer struct {
+	answer string
+	err    error
+}
+
+// askKeyring asks in a goroutine that nothing but the end of the process stops.
+func askKeyring(verb, key string) <-chan keyringAnswer {
+	done := make(chan keyringAnswer, 1)
+	go func() {
+		answer, err := childAnswer(verb, key)
+		if err != nil && !errors.Is(err, keyrings.ErrNotFound) {
+			err = explain(err)
+		}
+		done <- keyringAnswer{answer, err}
+	}()
+	return done
 }
 
 func childAnswer(verb, key string) (string, error) {

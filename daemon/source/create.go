@@ -185,7 +185,11 @@ func (r Rack) Key(ctx context.Context, program string) ([]byte, error) {
 	}
 	key, err := keyring{program}.get(ctx)
 	if errors.Is(err, errNoItem) {
-		return nil, fmt.Errorf("%w: %s: the rack can't be opened without it", ErrKeyring, errNoItem)
+		err = keyIsGone()
 	}
 	return key, err
+}
+
+func keyIsGone() error {
+	return fmt.Errorf("%w: %s: the rack can't be opened without it", ErrKeyring, errNoItem)
 }

@@ -52,6 +52,11 @@ func (k keyring) get(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return checkItem(key)
+}
+
+// checkItem refuses what another program put in the key's place.
+func checkItem(key []byte) ([]byte, error) {
 	if _, err := identityOf(key); err != nil {
 		clear(key)
 		return nil, fmt.Errorf("%w: its item of %s holds something else than a rack's key: move it away", ErrKeyring, KeyringItem)
@@ -108,9 +113,13 @@ func keyringError(err error, limit time.Duration, said string) error {
 	case ran && exit.ExitCode() == childFailed:
 		return fmt.Errorf("%w: %s", ErrKeyring, said)
 	case ran: // the child's own limit, or ours
-		return fmt.Errorf("%w does not answer within %s: it may wait for a person to unlock it", ErrKeyring, limit)
+		return slowKeyring(limit)
 	}
 	return fmt.Errorf("%w can't be asked: %w", ErrKeyring, err)
+}
+
+func slowKeyring(limit time.Duration) error {
+	return fmt.Errorf("%w does not answer within %s: it may wait for a person to unlock it", ErrKeyring, limit)
 }
 
 // converse starts cmd, writes input and a newline where there is input, and reads
@@ -171,15 +180,20 @@ func (f *firstBytes) Write(text []byte) (int, error) {
 
 // line is the first line, fit for a person's terminal.
 func (f *firstBytes) line() string {
-	first, _, _ := bytes.Cut(f.text, []byte("\n"))
-	line := strings.Map(func(r rune) rune {
+	line := oneLine(f.text)
+	if line == "" {
+		return "it failed without a word"
+	}
+	return line
+}
+
+// oneLine is the first line of a text, without what moves a terminal's cursor.
+func oneLine(text []byte) string {
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\ufffd' {
 			return -1
 		}
 		return r
 	}, string(first))
-	if line == "" {
-		return "it failed without a word"
-	}
-	return line
 }

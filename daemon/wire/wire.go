@@ -117,13 +117,26 @@ func Encode(fields ...[]byte) ([]byte, error) {
 		}
 		size += len(f) + 1
 	}
-	frame := make([]byte, 0, maxDigits+1+size)
-	frame = strconv.AppendInt(frame, int64(size), 10)
-	frame = append(frame, '\n')
+	frame := AppendHeader(make([]byte, 0, FrameSize(size)), size)
 	for _, f := range fields {
 		frame = append(append(frame, f...), 0)
 	}
 	return frame, nil
+}
+
+// FrameSize is the size of a frame whose payload has size bytes.
+func FrameSize(size int) int {
+	digits := 1
+	for n := size; n >= 10; n /= 10 {
+		digits++
+	}
+	return digits + 1 + size
+}
+
+// AppendHeader appends what stands before a payload of size bytes, for who puts a
+// frame together in memory of his own.
+func AppendHeader(frame []byte, size int) []byte {
+	return append(strconv.AppendInt(frame, int64(size), 10), '\n')
 }
 
 // ReadFrame reads one frame whose payload is at most limit bytes and returns its
@@ -131,11 +144,31 @@ func Encode(fields ...[]byte) ([]byte, error) {
 // the header promises. An end of input before the first byte is io.EOF, later
 // io.ErrUnexpectedEOF; anything after the frame in the same read is ErrFrame.
 func ReadFrame(r io.Reader, limit int) ([][]byte, error) {
-	buf := make([]byte, 0, 4096)
+	return ReadFrameIn(make([]byte, 0, 4096), r, limit, func(old []byte, size int) ([]byte, error) {
+		bigger := make([]byte, len(old), size)
+		copy(bigger, old)
+		clear(old)
+		return bigger, nil
+	})
+}
+
+// ReadFrameIn is ReadFrame into memory of the caller's, buf, which is empty and
+// has room. grow is asked for a bigger one that begins with what old holds, and
+// has old to itself from then on; its errors are passed on.
+func ReadFrameIn(buf []byte, r io.Reader, limit int, grow func(old []byte, size int) ([]byte, error)) ([][]byte, error) {
 	start, end := 0, -1 // of the payload; end is unknown until the header is whole
 	for end < 0 || len(buf) < end {
 		if len(buf) == cap(buf) {
-			buf = grow(buf, end)
+			size := 2 * cap(buf)
+			if end >= 0 && size > end {
+				size = end
+			}
+			bigger, err := grow(buf, size)
+			if err != nil {
+				clear(buf)
+				return nil, err
+			}
+			buf = bigger
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -164,18 +197,6 @@ func ended(buf []byte, err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// grow doubles a full buffer, at most to end, and wipes the one it leaves.
-func grow(buf []byte, end int) []byte {
-	size := 2 * cap(buf)
-	if end >= 0 && size > end {
-		size = end
-	}
-	bigger := make([]byte, len(buf), size)
-	copy(bigger, buf)
-	clear(buf)
-	return bigger
 }
 
 // header reads the length line. end is -1 while more of it has to come.
