@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"time"
+
+	"keyrack/daemon/arena"
+)
+
+// held is one value and the moment that ends it. The zero held is none.
+type held struct {
+	block arena.Block
+	until time.Duration
+}
+
+func (h held) lives(now time.Duration) bool { return now < h.until }
+
+// takeMemory makes the arena, of the best kind of memory that works here.
+func (c *Cache) takeMemory() (err error) {
+	if c.arena, err = arena.New(false); err != nil {
+		return err
+	}
+	if kind := c.arena.Kind(); kind == arena.Unlocked {
+		c.weak = append(c.weak, "memory that is never swapped out: values are in "+string(kind))
+	}
+	return nil
+}
+
+// takeClock makes the alarm. A clock that the options give has no timer of the
+// system's.
+func (c *Cache) takeClock() (err error) {
+	if c.now != nil {
+		c.alarm = newTimerAlarm(c.now, c.sweep)
+		return nil
+	}
+	c.now = bootTime
+	c.alarm, err = newAlarm(c.sweep)
+	return err
+}
+
+// wipeLocked ends every value, the rack's key and what is being fetched, and with
+// them goes every yes.
+func (c *Cache) wipeLocked() {
+	c.confirm.forgetLocked()
+	c.idle.runs = false
+	c.dropKeyLocked()
+	for root, g := range c.grants {
+		c.emptyGrantLocked(g)
+		delete(c.grants, root)
+	}
+	c.scheduleLocked()
+}
+
+func (c *Cache) dropKeyLocked() {
+	c.arena.Free(c.key.block)
+	c.key = held{}
+}
+
+// emptyGrantLocked wipes the values of g and stops who fetches more of them.
+func (c *Cache) emptyGrantLocked(g *grant) {
+	for name := range g.values {
+		c.dropLocked(g, name)
+	}
+	if g.flight != nil {
+		g.flight.stop()
+	}
+}
+
+// dropLocked wipes one value of g, if it has it.
+func (c *Cache) dropLocked(g *grant, name string) {
+	c.arena.Free(g.values[name].block)
+	delete(g.values, name)
+}
+
+// forget drops the values of one name of one site, wherever it is held.
+func (c *Cache) forget(site, name string) error {
+	c.mu.Lock()
+	for _, g := range c.grants {
+		if g.site.Name == site {
+			c.dropLocked(g, name)
+			delete(g.absent, name)
+		}
+	}
+	shells := c.changeLocked()
+	c.scheduleLocked()
+	c.mu.Unlock()
+	return c.told(shells)
+}
+
+// scheduleLocked sets the alarm to the nearest deadline.
+func (c *Cache) scheduleLocked() {
+	next := c.key.until // 0 for none
+	for _, g := range c.grants {
+		for _, h := range g.values {
+			if next == 0 || h.until < next {
+				next = h.until
+			}
+		}
+	}
+	if at, idles := c.idle.endLocked(); idles && (next == 0 || at < next) {
+		next = at
+	}
+	if next == 0 {
+		c.alarm.unset()
+		return
+	}
+	c.alarm.set(next)
+}
+
+// sweep wipes what has ended, or everything where nothing was handed out for too
+// long.
+func (c *Cache) sweep() {
+	if l, err := c.config.read(); err == nil {
+		c.limitIdle(l.idle)
+	}
+	c.lockIfIdle()
+	c.mu.Lock()
+	now := c.now()
+	if !c.key.lives(now) {
+		c.dropKeyLocked()
+	}
+	var shells []shell
+	for root, g := range c.grants {
+		ended := false
+		for name, h := range g.values {
+			if !h.lives(now) {
+				c.dropLocked(g, name)
+				ended = true
+			}
+		}
+		if ended {
+			shells = append(shells, c.shellsLocked(root)...)
+		}
+		if len(g.values) == 0 && g.flight == nil {
+			delete(c.grants, root)
+		}
+	}
+	if len(shells) > 0 {
+		c.epoch++
+		c.word = newWord()
+	}
+	c.scheduleLocked()
+	emptied := c.emptied
+	if !c.emptyLocked() {
+		emptied = nil
+	}
+	c.mu.Unlock()
+	if len(shells) > 0 {
+		c.tell(shells) // there is nobody to hear of an error; without the file shells drop all
+	}
+	if emptied != nil {
+		emptied()
+	}
+}
+
+// keyNow returns a copy of the rack's key, which the caller frees; ok is false
+// where it is not held or has ended.
+func (c *Cache) keyNow() (key arena.Block, ok bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.key.lives(c.now()) {
+		return arena.Block{}, false, nil
+	}
+	key, err = c.arena.Copy(c.key.block.Bytes())
+	return key, true, err
+}
