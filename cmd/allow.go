@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyrack/daemon"
+	"keyrack/daemon/audit"
 	"keyrack/worksite"
 )
 
@@ -32,6 +33,7 @@ withdraws it.`,
 			if err := approve(site); err != nil {
 				return err
 			}
+			logSelf(audit.Allow, site, root)
 			return touch(c.Context())
 		},
 	}

@@ -61,6 +61,9 @@ func daemonOptions() (o daemon.Options, err error) {
 	if o.ConfigFile, err = configFile(); err != nil {
 		return o, err
 	}
+	if o.AuditDir, err = stateDir(); err != nil {
+		return o, err
+	}
 	o.Program = self()
 	o.Log = func(line string) { say("%s", line) }
 	return o, nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyrack/daemon/audit"
 	"keyrack/worksite"
 )
 
@@ -28,6 +29,8 @@ becomes of its file, until keyrack allow.`,
 				return fmt.Errorf("keeping the denial: %w", err)
 			}
 			say("denied %s", worksite.Visible(root))
+			site, _ := worksite.Read(root) // a file that can't be read has no name
+			logSelf(audit.Deny, site, root)
 			return touch(c.Context())
 		},
 	}

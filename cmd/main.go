@@ -58,8 +58,8 @@ is missing; exec passes on the command's own.`
 // commands are all that people call, in the order of the help.
 var commands = []func() *cobra.Command{
 	hookCommand, initCommand, allowCommand, denyCommand, setCommand, getCommand, rmCommand, lsCommand,
-	execCommand, unlockCommand, lockCommand, statusCommand, demoCommand, rackCommand, daemonCommand,
-	completionCommand, versionCommand,
+	execCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, demoCommand, rackCommand,
+	daemonCommand, completionCommand, versionCommand,
 }
 
 func newRoot() *cobra.Command {
@@ -161,7 +161,7 @@ func (h *hinted) Unwrap() error { return h.error }
 
 func exitCode(status string) int {
 	switch status {
-	case wire.NotAllowed:
+	case wire.NotAllowed, wire.Unconfirmed:
 		return exitNotAllowed
 	case wire.Locked:
 		return exitLocked

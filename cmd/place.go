@@ -20,6 +20,11 @@ func dataDir() (string, error) {
 	return userDir("XDG_DATA_HOME", ".local/share", "Library/Application Support")
 }
 
+// stateDir is where the audit log lies.
+func stateDir() (string, error) {
+	return userDir("XDG_STATE_HOME", ".local/state", "Library/Logs")
+}
+
 // configFile is the person's own config.
 func configFile() (string, error) {
 	dir, err := userDir("XDG_CONFIG_HOME", ".config", "Library/Application Support")
