@@ -256,7 +256,7 @@ __keyrack_end() {
 
 __keyrack_put() {
     if ! __keyrack_valid "$1"; then
-        __keyrack_say "a name that may not be exported is left out"
+        [[ $__keyrack_lines == *"is left out"* ]] || __keyrack_say "a name that may not be exported is left out"
     elif [[ ${(Pt)1} == *-local* ]]; then
         __keyrack_shadowed=/ # no text of a file
     elif __keyrack_keep "$1"; then
@@ -325,10 +325,11 @@ __keyrack_receive() {
     builtin local -F __keyrack_wait "__keyrack_until=$(( EPOCHREALTIME + ($1 == 4 ? 1.5 : 2) ))"
     builtin local -i __keyrack_size=11 # no head is longer
     [[ -z $__keyrack_reply ]] || __keyrack_rc=0
+    __keyrack_head=
     while builtin true; do
         case $__keyrack_rc in
         (0)
-            if [[ $__keyrack_reply == *$__keyrack_newline* ]]; then
+            if [[ -z $__keyrack_head && $__keyrack_reply == *$__keyrack_newline* ]]; then
                 __keyrack_head=${__keyrack_reply%%$__keyrack_newline*}
                 [[ $__keyrack_head == [1-9]* && $__keyrack_head == <1-8388608> ]] || builtin break
                 __keyrack_size=$(( ${#__keyrack_head} + 1 + __keyrack_head ))
@@ -355,10 +356,10 @@ __keyrack_receive() {
             builtin continue
         fi
         (( __keyrack_slow || __keyrack_wait < 0.5 )) || __keyrack_wait=0.5
-        builtin sysread -t $__keyrack_wait -s 65536 -i $__keyrack_fd __keyrack_chunk && __keyrack_rc=0 || __keyrack_rc=$?
+        builtin sysread -t $__keyrack_wait -s 262144 -i $__keyrack_fd __keyrack_chunk && __keyrack_rc=0 || __keyrack_rc=$?
         (( __keyrack_rc )) || __keyrack_reply+=$__keyrack_chunk
     done
-    [[ $__keyrack_head == [1-9]* ]] && (( ${#__keyrack_reply} == __keyrack_size )) || __keyrack_refuse "the daemon sent a malformed answer"
+    [[ $__keyrack_head == [1-9]* && ${#__keyrack_reply} -eq $__keyrack_size ]] || __keyrack_refuse "the daemon sent a malformed answer"
 }
 
 # There is no answer to use; this is why.
