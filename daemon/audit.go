@@ -71,9 +71,6 @@ func (s *server) who(from *peer, q Query) audit.Process {
 	}
 	p := s.caller(from, q.Shell)
 	p.Session = from.session
-	if commandName(q.Command) {
-		p.Command = q.Command
-	}
 	return p
 }
 
@@ -127,6 +124,9 @@ func (s *server) logGrant(who audit.Process, q Query, g given) {
 	e := audit.Entry{Event: audit.Grant, Site: g.site, Root: g.root, Names: g.names, Process: who}
 	if q.with != nil {
 		e.Cause = "confirmed"
+	}
+	if g.site != "" && commandName(q.Command) {
+		e.Command = q.Command
 	}
 	switch {
 	case len(g.names) > 0 && g.status != wire.OK:
