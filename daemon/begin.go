@@ -12,8 +12,8 @@ import (
 )
 
 // Self is the path from which the daemon starts children of its own program. On
-// Linux they are as unreadable as it is itself, from their first instruction on,
-// and have its environment's GOTRACEBACK, which shows no stack.
+// Linux they are as unreadable as it is itself, from their first instruction on.
+// One that holds a value calls harden.Mute, for what it says when it crashes.
 func Self() string { return harden.Self() }
 
 // begin makes this process the daemon proper, or starts that and says that this

@@ -48,8 +48,15 @@ func TestMain(m *testing.M) {
 		err = echo(os.Args[2])
 	case "stop":
 		err = stopHere()
+	case "ask-as":
+		err = askAs(os.Args[2:])
+	case "answer":
+		err = answerAs(os.Args[2])
 	default:
 		err = errors.New("unknown role")
+		if role := platformRoles[os.Args[1]]; role != nil {
+			err = role(os.Args[2:])
+		}
 	}
 	if err != nil {
 		fmt.Println(err)

@@ -15,7 +15,10 @@ package harden
 
 import (
 	"errors"
+	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // State is how Close found the process. Where First is set, this is the process
@@ -39,8 +42,9 @@ const (
 // ErrTraced says that another process is debugging this one.
 var ErrTraced = errors.New("it is being traced")
 
-// Close makes this process undumpable and refuses to go on where a debugger holds
-// it. It takes what Again left in the environment out of it.
+// Close makes this process undumpable, its crashes silent, and refuses to go on
+// where a debugger holds it. It takes what Again left in the environment out of
+// it.
 func Close() (State, error) {
 	unreadable, err := shut()
 	if err != nil {
@@ -53,6 +57,9 @@ func Close() (State, error) {
 		program, err = os.Executable()
 		return State{First: true, Program: program}, err
 	}
+	if err := Mute(); err != nil {
+		return State{}, err
+	}
 	s := State{Program: program}
 	switch {
 	case unreadable:
@@ -63,6 +70,26 @@ func Close() (State, error) {
 		s.Weak = []string{"an unreadable start: " + again}
 	}
 	return s, nil
+}
+
+// Mute lets a crash say nothing: a Go program that dies writes to descriptor 2 the
+// stacks of its goroutines, GOTRACEBACK or not, and what it panicked with.
+// os.Stderr stays what it was, under another number.
+func Mute() error {
+	null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("muting crashes: %w", err)
+	}
+	defer unix.Close(null)
+	kept, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err == nil {
+		err = replace(null, 2)
+	}
+	if err != nil {
+		return fmt.Errorf("muting crashes: %w", err)
+	}
+	os.Stderr = os.NewFile(uintptr(kept), "stderr")
+	return nil
 }
 
 // Again runs the program again, with the arguments and environment given, from a

@@ -44,5 +44,7 @@ func Self() string {
 
 func name() {}
 
+func replace(fd, old int) error { return unix.Dup2(fd, old) }
+
 // Filter says that macOS has no such thing.
 func Filter() (weak []string) { return []string{"a system call filter: macOS has none"} }

@@ -135,3 +135,5 @@ func name() {
 	pid := strconv.Itoa(os.Getpid())
 	os.WriteFile("/proc/self/task/"+pid+"/comm", []byte("keyrack"), 0) // for people alone
 }
+
+func replace(fd, old int) error { return unix.Dup3(fd, old, 0) }
