@@ -79,6 +79,8 @@ end
 
 # __keyrack_before LINE: an empty one asks nothing.
 function __keyrack_before
+    test "$__keyrack_asked" = 0
+    or __keyrack_fail '' # fish 3.1 tells of no end after Ctrl-C
     string match -qr '\S' -- $argv[1]
     and __keyrack_wanted
     and __keyrack_ask
@@ -226,13 +228,13 @@ end
 
 # __keyrack_fail GENERATION: ask no more until it changes, or a cd.
 function __keyrack_fail
-    set -g __keyrack_asked 0
     set -g __keyrack_failed 1
     set -g __keyrack_generation $argv[1]
     if test -z "$argv[1]"
         __keyrack_read_generation
         set -g __keyrack_generation $__keyrack_reply
     end
+    set -g __keyrack_asked 0
 end
 
 # Mark what is exported, for shells started from here, and how long it stays.
@@ -318,6 +320,7 @@ function __keyrack_keep
     set -qgx $argv[1]
     and set flags[1] -x
     set -qg --path $argv[1]
+    and not set -qg --unpath $argv[1] # fish 3.1 says both of all
     and set flags[2] --path
     set -g __keyrack_flags_$argv[1]_ $flags
     set -g __keyrack_was_$argv[1]_ $$argv[1]
