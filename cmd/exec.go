@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,8 @@ lies, without a hook: in scripts, CI, cron and editors. The command takes the
 place of keyrack: it has its process id, its terminal and its signals, and its
 exit code is the command's own.
 
-Where a secret can't be had, the command is not run.`,
+Where a secret can't be had, the command is not run. Where a secret waits for your
+yes (confirm), it asks on the terminal; without one, the command is not run.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(c, "exec takes COMMAND")
@@ -56,9 +59,16 @@ func execIn(ctx context.Context, root string, argv []string) error {
 	if err != nil {
 		return err
 	}
+	client.Command = commandName(argv[0])
 	grant, err := client.Grant(ctx, daemon.Query{Root: root})
 	if err != nil {
 		return err
+	}
+	if grant.Status == wire.Unconfirmed {
+		waits := strings.Join(grant.Lines, ", ")
+		if grant, err = confirm(ctx, client, root, argv, waits); err != nil {
+			return err
+		}
 	}
 	change := hook.Change(grant, nil)
 	for _, line := range change.Say {
@@ -79,7 +89,21 @@ func replace(argv, environ []string) error {
 			err = syscall.Exec("/bin/sh", append([]string{"sh", path}, argv[1:]...), environ)
 		}
 	}
-	say("%s: %s", argv[0], reason(err))
+	return notRunnable(argv[0], err)
+}
+
+// commandName is the name of the command for the audit log, "" where there is no
+// such command: a word in its place may be anything.
+func commandName(command string) string {
+	if _, err := exec.LookPath(command); err != nil && !errors.Is(err, exec.ErrDot) {
+		return ""
+	}
+	return filepath.Base(command)
+}
+
+// notRunnable says why the command can't be run.
+func notRunnable(command string, err error) error {
+	say("%s: %s", command, reason(err))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
 		return codeError(exitNotFound)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyrack/daemon"
+	"keyrack/worksite"
 )
 
 func statusCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 		}
 		table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 		for _, secret := range s.Secrets {
-			fmt.Fprintf(table, "  %s\t%s\t%s\n", secretName(secret), secretState(secret), secret.Source)
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", secretName(secret), secretState(secret)+confirmState(secret), secret.Source)
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -77,6 +78,10 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 	line("%s", rackLine(s))
 	line("daemon: pid %d, %s; values in: %s", s.Daemon.PID, s.Daemon.Version, s.Daemon.Memory)
 	line("shared by: %s", s.Daemon.Scope)
+	line("locks on: %s", strings.Join(append([]string{"keyrack lock"}, s.Daemon.LocksOn...), ", "))
+	if s.Daemon.Audit.Dropped > 0 {
+		line("%s", auditLine(s.Daemon.Audit))
+	}
 	for _, weak := range s.Daemon.Weak {
 		line("not in force: %s", weak)
 	}
@@ -124,6 +129,19 @@ func secretState(s daemon.SecretStatus) string {
 		return s.Why
 	}
 	return s.State
+}
+
+// confirmState says whether the secret waits for a person's yes.
+func confirmState(s daemon.SecretStatus) string {
+	switch {
+	case s.Confirm == worksite.ConfirmAlways:
+		return "; needs your yes each time, in keyrack exec"
+	case s.Confirm != worksite.ConfirmSession:
+		return ""
+	case s.Confirmed:
+		return "; with your yes until keyrack lock"
+	}
+	return "; waits for your yes: keyrack exec -- COMMAND"
 }
 
 func rackLine(s *daemon.Status) string {
