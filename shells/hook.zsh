@@ -23,8 +23,8 @@ if [[ -o interactive ]]; then
 
 # The first of all prompt hooks: the line is over, and so are its secrets.
 __keyrack_precmd() {
-    __keyrack_line=0
-    if (( __keyrack_covered || ${#__keyrack_later} )) || [[ $__keyrack_held == command ]]; then
+    __keyrack_ran=$__keyrack_line __keyrack_line=0
+    if (( __keyrack_covered || ${#__keyrack_later} )) || [[ -n $__keyrack_names && $__keyrack_held != tree ]]; then
         __keyrack_over
     fi
     if [[ ${precmd_functions[1]-}:${preexec_functions[-1]-}:${chpwd_functions[1]-} != "$__keyrack_places" ]]; then
@@ -33,12 +33,12 @@ __keyrack_precmd() {
     __keyrack_find
     if [[ $__keyrack_held == tree ]]; then
         __keyrack_refresh
-        __keyrack_take_urg
+        (( ! __keyrack_ran )) || __keyrack_take_urg # which the line may have replaced
     fi
 }
 
 __keyrack_over() {
-    [[ $__keyrack_held != command ]] || __keyrack_drop
+    [[ $__keyrack_held == tree ]] || __keyrack_drop
     (( ! ${#__keyrack_later} )) || __keyrack_restore_later
     if (( __keyrack_covered )); then
         __keyrack_covered=0
@@ -173,8 +173,8 @@ __keyrack_read_file() {
 __keyrack_ask() {
     builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
         __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd=
-    __keyrack_asking=1
     {
+        __keyrack_asking=1
         if __keyrack_by_socket; then
             [[ -z $__keyrack_held ]] || __keyrack_drop
             [[ -n $__keyrack_status ]] || __keyrack_take || __keyrack_by_client
@@ -454,26 +454,25 @@ __keyrack_run_client() {
 
 # --- What was there before ------------------------------------------------
 
-# __keyrack_keep NAME: remember what it is, for __keyrack_restore, and make it a
-# plain variable or none. False where it may not be changed, or where "typeset
-# -p" does not give back all of it.
+# __keyrack_keep NAME: remember what it is, a type and a value for
+# __keyrack_restore, and unset it. False where it may not be changed, or where
+# zsh does not tell all of what it is.
 __keyrack_keep() {
-    builtin local REPLY=
+    builtin local __keyrack_type=${(Pt)1} __keyrack_value=
+    builtin local -a __keyrack_items
     [[ -z ${__keyrack_names[(re)$1]} ]] || builtin return 0
     if (( ${+__keyrack_later[$1]} )); then
         __keyrack_was[$1]=$__keyrack_later[$1]
         builtin unset "__keyrack_later[$1]"
-    else
-        case ${(Pt)1} in
-        ("") ;;
-        (float*|*-special*|*-tied*|*-readonly*|*-hide*) builtin return 1 ;;
-        (scalar|scalar-export) __keyrack_was[$1]="${(Pt)1} ${(P)1}" ;;
-        (*)
-            __keyrack_capture builtin typeset -p "$1"
-            __keyrack_was[$1]="code $REPLY"
-            builtin unset "$1"
-            ;;
+    elif [[ -n $__keyrack_type ]]; then
+        case ${__keyrack_type//-(export|lower|upper|unique|tag)/} in
+        (scalar|integer) __keyrack_value=${(P)1} ;;
+        (array) __keyrack_items=("${(@P)1}") ;;
+        (association) __keyrack_items=("${(@kvP)1}") ;;
+        (*) builtin return 1 ;;
         esac
+        __keyrack_was[$1]="$__keyrack_type $__keyrack_value${(j: :)${(@qq)__keyrack_items}}"
+        builtin unset "$1"
     fi
     __keyrack_names+=("$1")
 }
@@ -497,29 +496,33 @@ __keyrack_drop() {
     (( ! ${#__keyrack_later} )) || __keyrack_watch
 }
 
-# __keyrack_restore NAME WAS. A local variable of a function that still runs
-# hides the one that is meant, which zsh lets nobody reach: later.
+# __keyrack_restore NAME "TYPE VALUE". A local variable of a function that still
+# runs hides the one that is meant, which zsh lets nobody reach: later.
 __keyrack_restore() {
+    builtin local __keyrack_type=${2%% *} __keyrack_flags=-g
     case ${(Pt)1} in
     (*-local*)
         __keyrack_later[$1]=$2
         builtin return 0
         ;;
-    (*-readonly*) builtin typeset -g +r "$1" ;;
+    (*-readonly*) builtin typeset -g +r "$1" ;; # the person made it that
     esac
-    case $2 in
-    ("scalar "*|"scalar-export "*)
-        [[ ${(Pt)1} == (scalar|scalar-export) ]] || builtin unset "$1"
-        builtin typeset -g "$1=${2#* }"
-        if [[ $2 == scalar-export* ]]; then
-            builtin typeset -gx "$1"
-        else
-            builtin typeset -g +x "$1"
-        fi
+    builtin unset "$1"
+    [[ $__keyrack_type != *-export* ]] || __keyrack_flags+=x
+    [[ $__keyrack_type != *-lower* ]] || __keyrack_flags+=l
+    [[ $__keyrack_type != *-upper* ]] || __keyrack_flags+=u
+    [[ $__keyrack_type != *-unique* ]] || __keyrack_flags+=U
+    [[ $__keyrack_type != *-tag* ]] || __keyrack_flags+=t
+    case $__keyrack_type in
+    (scalar*) builtin typeset $__keyrack_flags "$1=${2#* }" ;;
+    (integer*) builtin typeset ${__keyrack_flags}i "$1=${2#* }" ;; # in its base
+    (array*)
+        builtin typeset ${__keyrack_flags}a "$1"
+        builtin eval "builtin set -A $1 ${2#* }"
         ;;
-    (*)
-        builtin unset "$1"
-        [[ $2 == unset ]] || builtin eval "${2#code }"
+    (association*)
+        builtin typeset ${__keyrack_flags}A "$1"
+        builtin eval "builtin set -A $1 ${2#* }"
         ;;
     esac
 }
@@ -542,14 +545,6 @@ __keyrack_watch() {
         __keyrack_restore_later
         (( \${#__keyrack_later} )) || builtin unfunction TRAPDEBUG
     }"
-}
-
-# __keyrack_capture COMMAND...: its output in REPLY, without a fork.
-__keyrack_capture() {
-    () {
-        "${(@)argv[2,-1]}" >|"$1"
-        REPLY="$(<"$1")"
-    } =(<<<"") "$@"
 }
 
 # --- In place, and kept in place --------------------------------------------
@@ -640,10 +635,18 @@ __keyrack_give_urg() {
 }
 
 # __keyrack_find_trap SIGNAL: REPLY is the action of a trap that is no function.
+# Only "trap" tells, and only on a terminal or into a file.
 __keyrack_find_trap() {
+    builtin local "__keyrack_file=${__keyrack_socket%/*}/trap-$$"
     builtin local -a __keyrack_words
     builtin local -i __keyrack_at
-    __keyrack_capture builtin trap
+    REPLY=
+    {
+        if builtin zmodload -F zsh/files b:zf_rm; then
+            builtin trap >|"$__keyrack_file" && REPLY="$(<"$__keyrack_file")"
+            builtin zf_rm -f "$__keyrack_file"
+        fi
+    } 2>/dev/null
     __keyrack_words=("${(@z)REPLY}")
     REPLY=
     for (( __keyrack_at = ${#__keyrack_words}; __keyrack_at > 3; __keyrack_at-- )); do
@@ -684,7 +687,7 @@ __keyrack_begin() {
     builtin typeset -g __keyrack_root="${__keyrack_root-}" __keyrack_said="${__keyrack_said-}"
     builtin typeset -gi __keyrack_line="${__keyrack_line-0}" __keyrack_announced="${__keyrack_announced-0}"
     builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
-    builtin typeset -gi __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_moved=0 __keyrack_sockets=1
+    builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_moved=0 __keyrack_sockets=1
     builtin typeset -g __keyrack_pwd= __keyrack_dir= __keyrack_places=__keyrack_precmd:__keyrack_preexec:__keyrack_chpwd
     builtin typeset -ga __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
     builtin typeset -gA __keyrack_was __keyrack_later __keyrack_known
