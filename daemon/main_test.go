@@ -52,6 +52,8 @@ func TestMain(m *testing.M) {
 		err = askAs(os.Args[2:])
 	case "answer":
 		err = answerAs(os.Args[2])
+	case "hook":
+		err = hookAs(os.Args[2])
 	default:
 		err = errors.New("unknown role")
 		if role := platformRoles[os.Args[1]]; role != nil {

@@ -117,6 +117,7 @@ type rig struct {
 	key     []byte // the rack's identity
 	cache   *Cache
 	agent   Agent
+	server  *server                                     // after overSocket
 	meet    atomic.Pointer[func(context.Context) error] // comes before each use of the rack
 	log     strings.Builder
 	logging sync.Mutex
@@ -201,7 +202,8 @@ func (r *rig) overSocket() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { newServer(r.options, r.cache, cancel).run(ctx, listener) })
+	r.server = newServer(r.options, r.cache, cancel)
+	running.Go(func() { r.server.run(ctx, listener) })
 	r.t.Cleanup(func() { cancel(); running.Wait(); unlink() })
 	if r.agent, err = Connect(ctx, r.place, ""); err != nil {
 		r.t.Fatal(err)
