@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -46,12 +47,15 @@ func connectAndLeave(args []string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println(os.Getpid())
 	cmd := exec.Command(exe, "heir")
+	cmd.Stdin = os.Stdin
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{file, os.NewFile(uintptr(pidfd), "self")}
 	return cmd.Start()
 }
 
-// heir waits until its parent has gone and asks on the connection that it got.
+// heir waits until its parent has gone, and standard input has ended, and asks on
+// the connection that it got.
 func heir([]string) error {
 	parent := []unix.PollFd{{Fd: 4, Events: unix.POLLIN}}
 	for {
@@ -59,6 +63,7 @@ func heir([]string) error {
 			break
 		}
 	}
+	io.Copy(io.Discard, os.Stdin) // until whoever started all this wants to know
 	return askOn(os.NewFile(3, "connection"))
 }
 

@@ -335,46 +335,6 @@ func TestProcessIsHardened(t *testing.T) {
 	}
 }
 
-// As root another user is really tried, past the file modes; as anybody else the
-// same client is this user's own and is answered.
-func TestAnotherUserIsRefused(t *testing.T) {
-	h := newHome(t)
-	h.connect(t)
-	if os.Geteuid() != 0 {
-		if out := h.run(t, "ask", h.place.Socket); !strings.Contains(out, `"ok"`) {
-			t.Errorf("the user's own client: %s", out)
-		}
-		return
-	}
-	other := *h
-	other.asNobody(t)
-	own := func(path string) { // only the home's top and the program stay with the other user
-		if err := os.Chown(path, 0, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	own(h.place.Socket)
-	own(h.place.Dir)
-	out, err := other.command("ask", h.place.Socket).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "permission denied") {
-		t.Errorf("by mode: %v: %s", err, out)
-	}
-	for path, mode := range map[string]os.FileMode{h.place.Dir: 0o711, h.place.Socket: 0o666} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, _ = other.command("ask", h.place.Socket).CombinedOutput()
-	if !strings.Contains(string(out), "another user: refused") || strings.Contains(string(out), `"ok"`) {
-		t.Errorf("by uid: %s", out)
-	}
-	for path, mode := range map[string]os.FileMode{h.place.Dir: 0o700, h.place.Socket: 0o600} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // Clients that send nothing, or a byte now and then, are dropped, and hold nobody
 // up.
 func TestSlowClientsAreDropped(t *testing.T) {
