@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // BenchmarkHook measures, in a real interactive shell of each variant, what
@@ -19,6 +20,7 @@ import (
 // A variant that precedes command lines by the DEBUG trap is left out: a loop
 // can't set it off as a line editor does.
 func BenchmarkHook(b *testing.B) {
+	patience = 5 * time.Minute // a turn on a busy machine
 	for _, v := range variants {
 		if v.hook == "--before debug" {
 			continue
@@ -60,7 +62,7 @@ func newHookBench(b *testing.B, v variant) *hookBench {
 		b.Fatal(err)
 	}
 	home := filepath.Join(dir, "home")
-	for _, sub := range []string{"home/.config/fish", "home/.local/share/fish/generated_completions", "home/.cache/fish/generated_completions", "o", "w", "e"} {
+	for _, sub := range []string{"home/.config/fish", "home/.config/keyrack", "home/.local/share/fish/generated_completions", "home/.cache/fish/generated_completions", "o", "w", "e"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			b.Fatal(err)
 		}
@@ -97,7 +99,9 @@ func (bench *hookBench) furnish(b *testing.B) {
 		fmt.Fprintf(&site, "SECRET_%d = \"\"\n", i)
 		fmt.Fprintf(&envrc, "export SECRET_%d=0123456789abcdef0123456789abcdef0123456%d\n", i, i)
 	}
-	for file, text := range map[string]string{"w/.keyrack.toml": site.String(), "e/.envrc": envrc.String()} {
+	for file, text := range map[string]string{
+		"w/.keyrack.toml": site.String(), "e/.envrc": envrc.String(), "home/.config/keyrack/config.toml": "quiet = true\n",
+	} {
 		if err := os.WriteFile(filepath.Join(bench.dir, file), []byte(text), 0o600); err != nil {
 			b.Fatal(err)
 		}
