@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	code := 0
 	if os.Args[1] == "__keyring" {
 		code = KeyringChild(os.Args[2:], os.Stdin, os.Stdout, os.Stderr)
+	} else if os.Args[1] == "__rack" {
+		code = rackChild()
 	} else if err := role(os.Args[1], Rack{os.Args[2]}); err != nil {
 		fmt.Println(err)
 		code = 1
@@ -57,6 +59,10 @@ func role(name string, r Rack) error {
 		}
 		_, err = r.Key(ctx, exe)
 		return err
+	case "open": // a value that another writer keeps from being set
+		o := Opener{Rack: r, Program: "/proc/self/exe"}
+		fmt.Println("ready")
+		return o.Set(ctx, nil, "acme/api", "X", []byte("1"))
 	case "full":
 		if err := fill(4 << 10); err != nil {
 			return err

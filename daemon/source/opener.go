@@ -99,16 +99,12 @@ func (o Opener) ask(ctx context.Context, q request, part func(io.Reader, answerH
 	over := context.AfterFunc(ctx, p.interrupt)
 	defer over()
 	q.dir, q.limit = o.Rack.Dir, timeLeft(ctx)
-	// A process that is gone, or refuses early, says why by what it answered.
-	failed := q.write(p.stdin)
+	_ = q.write(p.stdin) // a process that is gone, or refuses early, says so by its answer
 	err = p.read(part)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		if failed != nil {
-			return fmt.Errorf("asking the process that opens the rack: %w", failed)
-		}
 		return errors.New("the process that opens the rack died")
 	}
 	return err

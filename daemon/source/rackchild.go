@@ -107,6 +107,7 @@ var errRequest = errors.New("keyrack calls this itself")
 // without an answer, and so it does when stdin ends, which means that its parent is
 // gone. The result is the exit code.
 func RackChild(stdin io.Reader, stdout io.Writer) int {
+	closeInherited()
 	if _, err := harden.Close(); err != nil {
 		return childReply(stdout, nil, err)
 	}
