@@ -67,7 +67,7 @@ func setEnvironment(environ []string) error {
 // in force.
 func (c *Cache) refuseWeak() error {
 	limits, err := c.config.read()
-	if err != nil { // it is an error for whoever asks, not for the start
+	if err != nil { // it is an error for who asks for a grant
 		return nil
 	}
 	return c.strictly(limits)

@@ -67,6 +67,24 @@ func heir([]string) error {
 	return askOn(os.NewFile(3, "connection"))
 }
 
+// askAndTurn asks the socket args[0] for the grant of args[1] and, when standard
+// input ends, becomes another program, which waits for the answer.
+func askAndTurn(args []string) error {
+	file, err := connected(args[0])
+	if err != nil {
+		return err
+	}
+	frame, err := wire.Encode([]byte(wire.Version), []byte(wire.VerbGrant), []byte(args[1]))
+	if err != nil {
+		return err
+	}
+	if _, err := file.Write(frame); err != nil {
+		return err
+	}
+	io.Copy(io.Discard, os.Stdin)
+	return turn(file, `echo turned; cat <&%[1]d | tr '\0' ' '`)
+}
+
 // connectAndTurn connects to the socket args[0], waits until the daemon has looked
 // at it and becomes another program, which asks.
 func connectAndTurn(args []string) error {
@@ -90,6 +108,11 @@ func connectAndTurn(args []string) error {
 			break
 		}
 	}
+	return turn(file, `printf '`+octal(frame[3:])+`' >&%[1]d; cat <&%[1]d | tr '\0' ' '`)
+}
+
+// turn becomes a shell that has file.
+func turn(file *os.File, script string) error {
 	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
 		return err
 	}
@@ -97,8 +120,7 @@ func connectAndTurn(args []string) error {
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf(`printf '%s' >&%d; cat <&%d | tr '\0' ' '`, octal(frame[3:]), file.Fd(), file.Fd())
-	return syscall.Exec(sh, []string{"sh", "-c", script}, os.Environ())
+	return syscall.Exec(sh, []string{"sh", "-c", fmt.Sprintf(script, file.Fd())}, os.Environ())
 }
 
 func octal(text []byte) string {

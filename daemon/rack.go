@@ -75,6 +75,9 @@ func (c *Cache) identity() (arena.Block, error) {
 func (c *Cache) use(ctx context.Context, f func(ctx context.Context, key []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
+	if err := c.refuseWeak(); err != nil {
+		return err
+	}
 	key, err := c.identity()
 	if err != nil {
 		return err
