@@ -40,13 +40,8 @@ __keyrack_precmd() {
 __keyrack_over() {
     [[ $__keyrack_held == tree ]] || __keyrack_drop
     (( ! ${#__keyrack_later} )) || __keyrack_restore_later
-    if (( __keyrack_covered )); then
-        __keyrack_covered=0
-        if [[ ${functions[precmd]-} == *__keyrack_covering* ]]; then
-            builtin unfunction precmd
-            (( ! __keyrack_moved )) || __keyrack_copy __keyrack_precmd_theirs precmd
-        fi # else the line made another, or took it away
-        (( ! __keyrack_moved )) || builtin unfunction __keyrack_precmd_theirs
+    if (( __keyrack_covered )) && [[ $__keyrack_held != tree ]]; then
+        __keyrack_uncover
     fi
 }
 
@@ -77,8 +72,7 @@ __keyrack_preexec() {
 }
 
 # After cd, pushd, popd and their like; in subshells, functions and completions
-# too. Where no command line runs (a widget, a completion) nothing is asked. A
-# function of the person called chpwd comes before this.
+# too. Where no command line runs (a widget, a completion) nothing is asked.
 __keyrack_chpwd() {
     builtin local "__keyrack_last=$__keyrack_root" "__keyrack_again=$__keyrack_failed"
     __keyrack_failed=0
@@ -223,12 +217,13 @@ __keyrack_hold() {
         # A variable of a function stood before one: ask again when that is over.
         __keyrack_text=${__keyrack_shadowed:-$REPLY}
         __keyrack_take_urg
-    elif (( ! ${+functions[precmd]} )); then
-        __keyrack_covered=1 __keyrack_moved=0
-        builtin eval "precmd() { __keyrack_covering }"
-    else
-        __keyrack_cover
+    elif [[ ${functions[precmd]-} != *__keyrack_covering* ]]; then
+        if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
+            __keyrack_covered=1
+            builtin eval "precmd() { __keyrack_covering }"
+        fi
     fi
+    (( ! ${+functions[chpwd]} )) || __keyrack_cover_chpwd
 }
 
 # Lines for people are said once, the summary once for each time of entering;
@@ -563,6 +558,9 @@ __keyrack_register() {
     precmd_functions=(__keyrack_precmd "${(@)precmd_functions}")
     preexec_functions+=(__keyrack_preexec)
     chpwd_functions=(__keyrack_chpwd "${(@)chpwd_functions}")
+    if (( ${+functions[__keyrack_chpwd_theirs]} )); then
+        chpwd_functions[1]=(__keyrack_chpwd __keyrack_chpwd_theirs)
+    fi
 }
 
 __keyrack_unlist() {
@@ -572,19 +570,14 @@ __keyrack_unlist() {
     fi
     precmd_functions=("${(@)precmd_functions:#__keyrack_precmd}")
     preexec_functions=("${(@)preexec_functions:#__keyrack_preexec}")
-    chpwd_functions=("${(@)chpwd_functions:#__keyrack_chpwd}")
+    chpwd_functions=("${(@)chpwd_functions:#__keyrack_chpwd(|_theirs)}")
 }
 
-# A function of the person called precmd would come before all hooks, with the
-# secrets still there, and a line may empty precmd_functions. So for the time of
-# a line that has secrets, precmd is ours, and moves theirs behind itself.
-__keyrack_cover() {
-    [[ $functions[precmd] != *__keyrack_covering* ]] || builtin return 0
-    __keyrack_copy precmd __keyrack_precmd_theirs || builtin return 0
-    __keyrack_covered=1 __keyrack_moved=1
-    builtin eval "precmd() { __keyrack_covering }"
-}
-
+# A function of the person called precmd or chpwd would come before all hooks,
+# with the secrets still there, and a line may empty precmd_functions. So for the
+# time of a line that has secrets (in tree mode, of the values) both are ours;
+# theirs runs behind it, from the array, so that it has its own options, $? and
+# pipestatus. On entering a worksite theirs has been before us, without values.
 __keyrack_covering() {
     __keyrack_over
     if [[ ${precmd_functions[1]-} != __keyrack_precmd ]]; then
@@ -596,8 +589,30 @@ __keyrack_covering() {
     fi
 }
 
+__keyrack_cover_chpwd() {
+    [[ $functions[chpwd] != *__keyrack_chpwd* ]] || builtin return 0
+    __keyrack_copy chpwd __keyrack_chpwd_theirs || builtin return 0
+    __keyrack_covered=1
+    builtin eval "chpwd() { __keyrack_chpwd }"
+    __keyrack_register
+}
+
+# What the line made itself in the place of ours, or nothing, stays.
+__keyrack_uncover() {
+    builtin local __keyrack_name
+    __keyrack_covered=0
+    for __keyrack_name in precmd chpwd; do
+        if [[ ${functions[$__keyrack_name]-} == *__keyrack_c(overing|hpwd)* ]]; then
+            builtin unfunction $__keyrack_name
+            (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || __keyrack_copy __keyrack_${__keyrack_name}_theirs $__keyrack_name
+        fi
+        (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || builtin unfunction __keyrack_${__keyrack_name}_theirs
+    done
+    [[ -z ${chpwd_functions[(re)__keyrack_chpwd_theirs]} ]] || __keyrack_register
+}
+
 # A function that is made here any other way keeps the options of this script.
-# False before zsh 5.8; there a function called precmd comes before the hook.
+# False before zsh 5.8; there their precmd and chpwd come before the hook.
 __keyrack_copy() { builtin functions -c $1 $2 2>/dev/null }
 
 # --- Traps ----------------------------------------------------------------
@@ -607,15 +622,19 @@ __keyrack_copy() { builtin functions -c $1 $2 2>/dev/null }
 # theirs has their options.
 __keyrack_take_urg() {
     builtin local REPLY= __keyrack_theirs=
+    builtin local -a __keyrack_was_urg
     (( ! ZSH_SUBSHELL )) || builtin return 0
     if (( ${+functions[TRAPURG]} )); then
         __keyrack_copy TRAPURG __keyrack_urg_theirs || functions[__keyrack_urg_theirs]=$functions[TRAPURG]
         __keyrack_theirs="__keyrack_urg_theirs $(( ${signals[(i)URG]} - 1 ))"
     elif __keyrack_find_trap URG; then
         [[ $REPLY != *__keyrack_urg* ]] || builtin return 0
-        __keyrack_theirs=$REPLY
+        __keyrack_theirs=$REPLY __keyrack_was_urg=("$REPLY")
     fi
-    __keyrack_urg_was=("$REPLY")
+    if [[ $__keyrack_theirs != *__keyrack_urg_theirs* ]] && (( ${+functions[__keyrack_urg_theirs]} )); then
+        builtin unfunction __keyrack_urg_theirs
+    fi
+    __keyrack_urg_was=("${(@)__keyrack_was_urg}")
     builtin trap -- "__keyrack_urg || {
 $__keyrack_theirs
 builtin true
@@ -629,15 +648,15 @@ __keyrack_give_urg() {
     if (( ${+functions[__keyrack_urg_theirs]} )); then
         functions[TRAPURG]=$functions[__keyrack_urg_theirs] # sets the trap, which "functions -c" does not
         __keyrack_copy __keyrack_urg_theirs TRAPURG
-    elif [[ -n $__keyrack_urg_was ]]; then
-        builtin trap -- "$__keyrack_urg_was" URG
+    elif (( ${#__keyrack_urg_was} )); then # perhaps of nothing, to ignore it
+        builtin trap -- "$__keyrack_urg_was[1]" URG
     fi
 }
 
 # __keyrack_find_trap SIGNAL: REPLY is the action of a trap that is no function.
 # Only "trap" tells, and only on a terminal or into a file.
 __keyrack_find_trap() {
-    builtin local "__keyrack_file=${__keyrack_socket%/*}/trap-$$"
+    builtin local "__keyrack_file=${__keyrack_socket%/*}/trap-${sysparams[pid]:-$$}"
     builtin local -a __keyrack_words
     builtin local -i __keyrack_at
     REPLY=
@@ -687,7 +706,7 @@ __keyrack_begin() {
     builtin typeset -g __keyrack_root="${__keyrack_root-}" __keyrack_said="${__keyrack_said-}"
     builtin typeset -gi __keyrack_line="${__keyrack_line-0}" __keyrack_announced="${__keyrack_announced-0}"
     builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
-    builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_moved=0 __keyrack_sockets=1
+    builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_sockets=1
     builtin typeset -g __keyrack_pwd= __keyrack_dir= __keyrack_places=__keyrack_precmd:__keyrack_preexec:__keyrack_chpwd
     builtin typeset -ga __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
     builtin typeset -gA __keyrack_was __keyrack_later __keyrack_known
