@@ -17,9 +17,8 @@ and __keyrack_off again
 
 # At the prompt: outside, and with nothing to do, this looks upward and no more.
 function __keyrack_prompt --on-event fish_prompt
-    test "$__keyrack_asked$__keyrack_line$__keyrack_root$PWD" = "00$__keyrack_pwd"
-    and not test $__keyrack_any
-    or __keyrack_at_prompt
+    test "$__keyrack_asked$__keyrack_line$__keyrack_root$PWD" != "00$__keyrack_pwd" -o $__keyrack_any
+    and __keyrack_at_prompt
 end
 
 # After a command line.
