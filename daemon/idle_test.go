@@ -138,17 +138,17 @@ func TestIdleIsLockedBeforeTheAnswer(t *testing.T) {
 func TestIdleLocksWhatEndedBefore(t *testing.T) {
 	idling(t, "none", func(t *testing.T, r *timed) {
 		r.worksite("[secrets]\nA = { ttl = \"1m\" }\n")
-		emptied := 0
-		r.cache.onEmpty(func() { emptied++ })
+		var emptied atomic.Int32
+		r.cache.onEmpty(func() { emptied.Add(1) })
 		r.grant()
 		r.wait(29 * time.Minute)
-		if r.held("A") != nil || r.cache.empty() || emptied > 0 {
-			t.Errorf("empty %v, told %d times", r.cache.empty(), emptied)
+		if r.held("A") != nil || r.cache.empty() || emptied.Load() > 0 {
+			t.Errorf("empty %v, told %d times", r.cache.empty(), emptied.Load())
 		}
 		r.wait(time.Minute)
 		r.wantLocked(true)
-		if !r.cache.empty() || emptied == 0 {
-			t.Errorf("empty %v, told %d times", r.cache.empty(), emptied)
+		if !r.cache.empty() || emptied.Load() == 0 {
+			t.Errorf("empty %v, told %d times", r.cache.empty(), emptied.Load())
 		}
 	})
 }
