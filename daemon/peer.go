@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"keyrack/daemon/wire"
 )
 
@@ -52,6 +54,8 @@ func newPeer(conn *net.UnixConn) (*peer, error) {
 		return nil, refused("this daemon serves another user")
 	case errors.Is(failed, errEnded):
 		return nil, errEnded
+	case errors.Is(failed, unix.EMFILE) || errors.Is(failed, unix.ENFILE):
+		return nil, failed
 	case failed != nil:
 		return nil, refused("who asks is unknown (" + failed.Error() + ")")
 	}

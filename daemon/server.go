@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"keyrack/daemon/audit"
 	"keyrack/daemon/wire"
 )
@@ -134,6 +136,11 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 // The caller closes it.
 func (s *server) peer(conn *net.UnixConn) (*peer, error) {
 	from, err := newPeer(conn)
+	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
+		s.dropOldest() // a client that has sent nothing makes room
+		time.Sleep(2 * time.Millisecond)
+		from, err = newPeer(conn)
+	}
 	if err != nil {
 		return nil, err
 	}
