@@ -15,8 +15,8 @@ import (
 	"keyrack/shells"
 )
 
-// patience bounds the whole run: a shell waits for it.
-const patience = 2 * time.Second
+// patience bounds the whole run, so that a shell has its prompt back within 2 s.
+const patience = 1900 * time.Millisecond
 
 // Run serves `__hook SHELL ROOT PID [urg]`, args being what follows __hook. It
 // asks for the worksite at ROOT on behalf of the shell with the process id PID,
