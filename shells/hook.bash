@@ -119,7 +119,7 @@ __keyrack_fetch() {
 
 # --- Outside ----------------------------------------------------------------
 #
-# These three see the person's options. They change arrays alone, which set -a
+# These see the person's options. They change arrays alone, which set -a
 # can't export, and are called where set -e has no effect.
 
 # Is all in its place, and nothing to do at this prompt?
@@ -137,13 +137,24 @@ __keyrack_passing() {
     __keyrack_pwd=$PWD
 }
 
+# Is there no .keyrack.toml, here and upward? The paths are put together once for
+# each directory, and one function tests all of a number of them at once.
 __keyrack_outside() {
-    builtin local "dir=${PWD-}"
-    while [[ $dir ]]; do
-        [[ ! -e $dir/.keyrack.toml ]] || builtin return
+    [ "${PWD-}" = "$__keyrack_up_from" ] || __keyrack_look_up
+    "__keyrack_none_of_${#__keyrack_up[@]}"
+}
+
+__keyrack_look_up() {
+    builtin local "dir=${PWD-}" "tests="
+    __keyrack_up=(/.keyrack.toml)
+    while [[ $dir == /* ]]; do
+        tests+="&& ! -e \${__keyrack_up[${#__keyrack_up[@]}]} "
+        __keyrack_up+=("$dir/.keyrack.toml")
         dir=${dir%/*}
     done
-    [[ ! -e /.keyrack.toml ]]
+    builtin declare -F "__keyrack_none_of_${#__keyrack_up[@]}" >&2 ||
+        builtin eval "__keyrack_none_of_${#__keyrack_up[@]}() { [[ ! -e \${__keyrack_up[0]} $tests]]; }"
+    __keyrack_up_from=${PWD-}
 }
 
 # Is cd still our function? Where that can't be seen without a fork: did it see the last change?
@@ -153,7 +164,7 @@ __keyrack_covered() {
     builtin local "REPLY="
     {
         builtin declare -f cd >|/dev/fd/8
-        IFS='' builtin read -r -N 4096 REPLY <&8
+        builtin read -r -N 4096 -u 8 # which splits nothing, whatever IFS
     } 8<<<''
     [ "$REPLY" = "$__keyrack_covers" ]
 }
@@ -252,7 +263,7 @@ __keyrack_signalled() {
 # values of the last one end, and so does what was said and what failed there.
 __keyrack_find() {
     builtin local "dir=$PWD" root=
-    while [[ $dir ]]; do
+    while [[ $dir == /* ]]; do
         if [[ -e $dir/.keyrack.toml ]]; then
             root=$dir
             builtin break
@@ -669,7 +680,7 @@ __keyrack_capture() {
     if ((__keyrack_pipes)); then
         {
             "$@" >|/dev/fd/8
-            IFS='' builtin read -r -N 65536 REPLY <&8 # -d would read byte by byte
+            builtin read -r -N 65536 -u 8 # -d would read byte by byte
         } 8<<<''
         REPLY=${REPLY#$'\n'}
         REPLY=${REPLY%$'\n'}
@@ -733,6 +744,7 @@ __keyrack_trap() {
     builtin local REPLY
     __keyrack_capture builtin trap -p URG
     [[ $REPLY == *'{ __keyrack_urg '* ]] && builtin return
+    [[ $REPLY != 'trap -- - '* ]] || REPLY= # none, in the words of posix mode
     __keyrack_urg_theirs=$REPLY
     __keyrack_action "$REPLY"
     __keyrack_urg_action=$REPLY
@@ -754,6 +766,7 @@ __keyrack_arm() {
     __keyrack_armed=1 __keyrack_arming_code=
     __keyrack_trapped=${__keyrack_trapped#$'\n'}
     [[ $__keyrack_trapped != *__keyrack_debug* ]] || builtin return 0
+    [[ $__keyrack_trapped != 'trap -- - '* ]] || __keyrack_trapped= # none, in the words of posix mode
     __keyrack_action "${__keyrack_trapped%$'\n'}"
     __keyrack_disarm='\builtin trap - DEBUG'
     if [[ $__keyrack_trapped ]]; then
@@ -832,7 +845,7 @@ __keyrack_begin() {
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
     __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
-    __keyrack_places='' __keyrack_covers='' __keyrack_pwd=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
+    __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
@@ -853,7 +866,7 @@ __keyrack_begin() {
         __keyrack_arm='{ __keyrack_last_prompt; \builtin eval "$__keyrack_arming"; } 9>&2 2>/dev/null'
         __keyrack_arms='__keyrack_trapped=$(\builtin trap -p DEBUG)'
         if ((__keyrack_pipes)); then
-            __keyrack_arms="{ \\builtin trap -p DEBUG >|/dev/fd/8; IFS='' \\builtin read -r -N 65536 __keyrack_trapped <&8 || \\builtin true; } 8<<<''"
+            __keyrack_arms="{ \\builtin trap -p DEBUG >|/dev/fd/8; \\builtin read -r -N 65536 -u 8 __keyrack_trapped || \\builtin true; } 8<<<''"
         fi
         __keyrack_arms+=$'\n''__keyrack_calm __keyrack_arm; \builtin eval "$__keyrack_arming_code"'
         __keyrack_first_command='{ __keyrack_debug "$?" "$_"; ((__keyrack_armed)) || \builtin eval "$__keyrack_disarm"; __keyrack_again "$__keyrack_last" && __keyrack_again "$__keyrack_last"; } 9>&2 2>/dev/null'
