@@ -55,11 +55,9 @@ end
 # The daemon sends SIGURG to a shell that holds values at its prompt (tree mode)
 # when they end. At the prompt they go, and the next command line asks.
 function __keyrack_urg --on-signal URG
-    test "$__keyrack_held" = tree
-    or return
-    __keyrack_unchanged
-    and return
-    if test "$__keyrack_line" = 1
+    if test "$__keyrack_held" != tree; or __keyrack_unchanged
+        return
+    else if test "$__keyrack_line" = 1
         __keyrack_ask
     else
         __keyrack_drop
@@ -69,8 +67,7 @@ end
 function __keyrack_at_prompt
     __keyrack_line_ends # fish may have told of no end
     __keyrack_find
-    test -n "$__keyrack_root"
-    or return
+    test -n "$__keyrack_root"; or return
     __keyrack_listen
     test "$__keyrack_held" != tree
     or __keyrack_refresh
@@ -119,8 +116,7 @@ function __keyrack_find
         for dir in $__keyrack_upward
             if test -e "$dir/.keyrack.toml"
                 set root $dir
-                test -n "$dir"
-                or set root /
+                test -n "$dir"; or set root /
                 break
             end
         end
@@ -160,10 +156,8 @@ function __keyrack_wanted
         __keyrack_read_generation
         test "$__keyrack_reply" != "$__keyrack_generation"
     else if test "$__keyrack_held" = tree
-        not begin
-            __keyrack_unedited
-            and __keyrack_unchanged
-        end
+        not __keyrack_unedited
+        or not __keyrack_unchanged
     end
 end
 
@@ -238,8 +232,7 @@ end
 
 # Mark what is exported, for shells started from here, and how long it stays.
 function __keyrack_hold
-    set -q __keyrack_names[1]
-    or return
+    set -q __keyrack_names[1]; or return
     set -gx KEYRACK_EXPORTED "1 $__keyrack_names"
     set -g __keyrack_generation $argv[2]
     set -g __keyrack_held command
@@ -312,9 +305,8 @@ end
 # exported local of a function that still runs is copied here, and would hide it.
 function __keyrack_keep
     set -l flags -u --unpath
-    if builtin contains -- $argv[1] $__keyrack_names
-        return 1
-    end
+    builtin contains -- $argv[1] $__keyrack_names
+    and return 1
     set -el $argv[1]
     set -qgx $argv[1]
     and set flags[1] -x
@@ -329,8 +321,7 @@ end
 
 function __keyrack_drop
     set -g __keyrack_held ''
-    set -q __keyrack_names[1]
-    or return
+    set -q __keyrack_names[1]; or return
     for name in $__keyrack_names KEYRACK_EXPORTED
         set -eg $name
     end
@@ -344,8 +335,7 @@ end
 # __keyrack_restore NAME WAS FLAGS
 function __keyrack_restore
     set -l fish_trace
-    set -q $argv[3]
-    or return
+    set -q $argv[3]; or return
     set -g $$argv[3] $argv[1] $$argv[2]
     set -eg $argv[2]
     set -eg $argv[3]
@@ -382,12 +372,11 @@ end
 
 function __keyrack_start
     set -g __keyrack_refused _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4 \
-        SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY \
-        FUNCNEST UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH \
-        NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH \
-        PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS \
-        _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL \
-        PAGER BROWSER umask dirprev dirnext
+        SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY FUNCNEST UID EUID \
+        PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH NLSPATH HOSTALIASES \
+        RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME \
+        PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
+        GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
     for name in root pwd upward any text generation said names known kept lines answer reply held
         set -gu __keyrack_$name
     end
