@@ -182,6 +182,18 @@ func fill(t *testing.T, a *Arena) {
 	fmt.Println("again:", err == nil)
 }
 
+// The best kind is what the kernel has: where memfd_secret works, no other is taken.
+func TestBestKind(t *testing.T) {
+	a := newArena(t)
+	mem, err := mapPages(Secret, chunkSize)
+	if err == nil {
+		unmap(mem)
+	}
+	if (err == nil) != (a.Kind() == Secret) || err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("the kind is %s, and secret memory says %v", a.Kind(), err)
+	}
+}
+
 // Where no memory may be locked the kind says so, and strict refuses.
 func TestNoLockedMemory(t *testing.T) {
 	out := limited(t, "none", "0")

@@ -9,7 +9,7 @@ import "golang.org/x/sys/unix"
 // they count against RLIMIT_MEMLOCK, which mmap answers with EAGAIN.
 func mapPages(kind Kind, size int) ([]byte, error) {
 	if kind == Secret {
-		fd, err := unix.MemfdSecret(unix.FD_CLOEXEC)
+		fd, err := unix.MemfdSecret(unix.O_CLOEXEC) // FD_CLOEXEC, which the manual names, is EINVAL
 		if err != nil {
 			return nil, err
 		}
