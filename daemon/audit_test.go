@@ -339,6 +339,72 @@ func TestAuditOfIdleLock(t *testing.T) {
 	}
 }
 
+// BenchmarkAudit is a warm grant of 10 secrets, as zsh asks for it, from a daemon
+// with a log and from one without, turn by turn.
+func BenchmarkAudit(b *testing.B) {
+	ask := func(logged bool) (socket string, request []byte, pid int) {
+		r := newRig(b, "none", nil)
+		if !logged {
+			b.Setenv("XDG_STATE_HOME", "")
+		}
+		r.cache.Close()
+		r.agent = r.connect(b)
+		var text strings.Builder
+		text.WriteString("[secrets]\n")
+		for i := range 10 {
+			fmt.Fprintf(&text, "SECRET_%d = \"\"\n", i)
+			r.set(fmt.Sprintf("SECRET_%d", i), strings.Repeat("v", 40))
+		}
+		r.worksite(text.String())
+		request, err := wire.Encode([]byte(wire.Version), []byte(wire.VerbHook), []byte(r.root), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r.place.Socket, request, r.pid(b)
+	}
+	logged, request, loggedPID := ask(true)
+	plain, other, plainPID := ask(false)
+	loggedBefore, plainBefore := processor(b, loggedPID), processor(b, plainPID)
+	var with, without []time.Duration
+	for b.Loop() {
+		if len(with)%2 == 0 { // neither is always the first
+			with = append(with, took(b, func() error { return bare(logged, request) }))
+			without = append(without, took(b, func() error { return bare(plain, other) }))
+		} else {
+			without = append(without, took(b, func() error { return bare(plain, other) }))
+			with = append(with, took(b, func() error { return bare(logged, request) }))
+		}
+	}
+	each := func(d time.Duration) float64 { return float64(d) / 1e3 / float64(len(with)) }
+	b.ReportMetric(each(processor(b, loggedPID)-loggedBefore), "logged-cpu-µs")
+	b.ReportMetric(each(processor(b, plainPID)-plainBefore), "plain-cpu-µs")
+	percentiles(b, "logged", with)
+	percentiles(b, "plain", without)
+	b.ReportMetric(float64(median(with)-median(without))/1e3, "cost-µs")
+}
+
+// processor is the time that the threads of pid have run.
+func processor(b *testing.B, pid int) (ran time.Duration) {
+	b.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(tasks) == 0 {
+		b.Fatal(tasks, err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // it ended
+		}
+		ns, _, _ := strings.Cut(string(text), " ")
+		n, err := strconv.ParseInt(ns, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ran += time.Duration(n)
+	}
+	return ran
+}
+
 // Whatever a client sends, nothing of it gets into the log that is not the name of
 // something that is there.
 func FuzzAudit(f *testing.F) {

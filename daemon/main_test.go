@@ -75,6 +75,9 @@ func runDaemon() error {
 		return err
 	}
 	o := Options{Place: p, DataDir: os.Getenv("XDG_DATA_HOME") + "/keyrack", ConfigFile: os.Getenv("XDG_CONFIG_HOME") + "/keyrack/config.toml"}
+	if state := os.Getenv("XDG_STATE_HOME"); state != "" {
+		o.AuditDir = state + "/keyrack"
+	}
 	if text, err := os.ReadFile(os.Getenv("XDG_CONFIG_HOME") + "/unused"); err == nil {
 		if o.Unused, err = time.ParseDuration(string(text)); err != nil {
 			return err
@@ -167,7 +170,7 @@ func newHome(t testing.TB) *home {
 		t.Fatal(err)
 	}
 	t.Setenv("HOME", dir)
-	for _, kind := range []string{"RUNTIME_DIR", "DATA_HOME", "CONFIG_HOME"} {
+	for _, kind := range []string{"RUNTIME_DIR", "DATA_HOME", "CONFIG_HOME", "STATE_HOME"} {
 		path := filepath.Join(dir, strings.ToLower(kind[:1]))
 		if err := os.Mkdir(path, 0o700); err != nil {
 			t.Fatal(err)

@@ -8,10 +8,9 @@
 package audit
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"strings"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -78,37 +77,88 @@ const (
 	maxLine  = 64 << 10 // of what is taken for a line when the log is read
 )
 
-// line is e as it stands in the file.
-func (e Entry) line() []byte {
-	for _, text := range []*string{&e.Event, &e.Verb, &e.Status, &e.Cause, &e.Site, &e.Root, &e.Exe, &e.Command, &e.TTY, &e.Parent, &e.Session} {
-		*text = bounded(*text)
-	}
-	size := 0
-	for i, name := range e.Names {
-		if size += len(name) + 3; size > maxNames {
-			e.Names, e.More = e.Names[:i:i], len(e.Names)-i
-			break
-		}
-	}
-	e.Time = e.Time.UTC().Truncate(time.Millisecond)
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(e); err != nil {
-		panic("audit: " + err.Error()) // a year over 9999; nothing else can fail
-	}
-	return text.Bytes()
+// appendTo appends e as it stands in the file: its fields in their order, without
+// those that say nothing, and a newline. encoding/json reads it; it would take ten
+// times as long to write it.
+func (e *Entry) appendTo(line []byte) []byte {
+	line = append(line, `{"time":"`...)
+	line = e.Time.UTC().AppendFormat(line, "2006-01-02T15:04:05.000Z07:00")
+	line = append(line, '"')
+	line = appendField(line, "event", e.Event)
+	line = appendField(line, "verb", e.Verb)
+	line = appendField(line, "status", e.Status)
+	line = appendField(line, "cause", e.Cause)
+	line = appendField(line, "site", e.Site)
+	line = appendField(line, "root", e.Root)
+	line = e.appendNames(line)
+	line = appendNumber(line, "pid", int64(e.PID))
+	line = appendField(line, "exe", e.Exe)
+	line = appendField(line, "command", e.Command)
+	line = appendField(line, "tty", e.TTY)
+	line = appendNumber(line, "ppid", int64(e.ParentPID))
+	line = appendField(line, "parent", e.Parent)
+	line = appendNumber(line, "client", int64(e.Client))
+	line = strconv.AppendInt(append(line, `,"uid":`...), int64(e.UID), 10)
+	line = appendField(line, "session", e.Session)
+	line = appendNumber(line, "dropped", int64(e.Dropped))
+	return append(line, "}\n"...)
 }
 
-// bounded cuts a text that is too long, and makes it valid UTF-8.
-func bounded(text string) string {
-	if len(text) > maxText {
-		text = text[:maxText] + "…"
+// appendNames appends the names for which there is room, and how many there are
+// besides.
+func (e *Entry) appendNames(line []byte) []byte {
+	size, more := 0, e.More
+	for i, name := range e.Names {
+		if size += len(name) + 3; size > maxNames {
+			more += len(e.Names) - i
+			break
+		}
+		if i == 0 {
+			line = append(line, `,"names":[`...)
+		} else {
+			line = append(line, ',')
+		}
+		line = appendText(line, name)
 	}
-	if !utf8.ValidString(text) {
-		text = strings.ToValidUTF8(text, "\uFFFD")
+	if size > 0 && more < len(e.Names)+e.More {
+		line = append(line, ']')
 	}
-	return text
+	return appendNumber(line, "more", int64(more))
+}
+
+func appendField(line []byte, key, text string) []byte {
+	if text == "" {
+		return line
+	}
+	line = append(append(append(line, `,"`...), key...), `":`...)
+	return appendText(line, text)
+}
+
+func appendNumber(line []byte, key string, n int64) []byte {
+	if n == 0 {
+		return line
+	}
+	line = append(append(append(line, `,"`...), key...), `":`...)
+	return strconv.AppendInt(line, n, 10)
+}
+
+// appendText appends a JSON string: cut where it is too long, and valid UTF-8.
+func appendText(line []byte, text string) []byte {
+	const hex = "0123456789abcdef"
+	line = append(line, '"')
+	for i, r := range text {
+		switch {
+		case i >= maxText:
+			return append(line, `…"`...)
+		case r == '"' || r == '\\':
+			line = append(line, '\\', byte(r))
+		case r < ' ' || r == 0x7f:
+			line = append(line, '\\', 'u', '0', '0', hex[r>>4], hex[r&0xf])
+		default:
+			line = utf8.AppendRune(line, r)
+		}
+	}
+	return append(line, '"')
 }
 
 // errDamaged says that a line is not one that this package wrote.

@@ -10,28 +10,29 @@ import (
 // Bounds of what waits to be written. A daemon that can't write keeps no more.
 const (
 	maxQueue  = 4096
-	gather    = 5 * time.Millisecond   // how long lines are gathered: grants are answered meanwhile
+	keepQueue = 256                    // entries whose room is kept for the next ones
+	gather    = 50 * time.Millisecond  // how long lines wait for others to be written with
 	closeTime = 400 * time.Millisecond // how long the last lines may take
 )
 
 // Log takes entries and writes them in the background: who adds one never waits,
-// whatever becomes of the disk. What can't be written is dropped and counted. A
-// nil *Log drops everything, uncounted.
+// whatever becomes of the disk. What can't be written is dropped and counted; of a
+// process that is killed the lines of its last moment are lost. A nil *Log drops
+// everything, uncounted.
 type Log struct {
-	out  sink
-	wake chan struct{}
-	done chan struct{} // closed when the writer has ended
+	out     sink
+	writing chan struct{} // holds one token while somebody writes
+	lines   [][]byte      // of who writes, as is text
+	text    []byte
+	timer   *time.Timer // due when lines have waited long enough
 
 	mu     sync.Mutex
 	queue  []Entry
+	spare  []Entry // empty
 	closed bool
 	unsaid uint64 // dropped, and not yet said in a line
 	lost   uint64 // dropped in all
 	err    error  // why the last lines were not written
-	writes uint64 // entries taken from the queue and written or dropped
-	added  uint64
-	moved  chan struct{} // closed, and replaced, whenever writes has grown
-	hurry  bool          // somebody waits: gather no longer
 }
 
 // sink is where lines go. append says how many of lines are there for good.
@@ -48,8 +49,12 @@ func Open(dir string) *Log {
 }
 
 func open(out sink, err error) *Log {
-	l := &Log{out: out, err: err, wake: make(chan struct{}, 1), done: make(chan struct{}), moved: make(chan struct{})}
-	go l.write()
+	l := &Log{out: out, err: err, writing: make(chan struct{}, 1)}
+	l.timer = time.AfterFunc(time.Hour, func() {
+		l.writing <- struct{}{}
+		l.write()
+	})
+	l.timer.Stop()
 	return l
 }
 
@@ -69,21 +74,13 @@ func (l *Log) Add(e Entry) {
 		}
 		return
 	}
-	l.added++
 	l.queue = append(l.queue, e)
 	if len(l.queue) == 1 {
-		l.nudge()
+		l.timer.Reset(gather)
 	}
 }
 
 var errSlow = errors.New("the disk does not keep up")
-
-func (l *Log) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
 
 // Health tells how many lines were dropped since the log was opened, and why the
 // last ones were: nil where they are written.
@@ -96,28 +93,27 @@ func (l *Log) Health() (dropped uint64, err error) {
 	return l.lost, l.err
 }
 
-// Flush waits until all that was added before is written or dropped.
+// Flush returns when all that was added before is written or dropped, or ctx ends.
 func (l *Log) Flush(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
-	l.mu.Lock()
-	until := l.added
-	l.hurry = true
-	l.nudge()
-	for l.writes < until {
-		moved := l.moved
-		l.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		l.mu.Lock()
+	select {
+	case l.writing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	l.hurry = false
-	l.mu.Unlock()
-	return nil
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.write()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close writes what is left, in bounded time, and ends the log.
@@ -126,51 +122,32 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.mu.Lock()
-	l.closed, l.hurry = true, true
-	l.nudge()
+	l.closed = true
 	l.mu.Unlock()
-	select {
-	case <-l.done:
-	case <-time.After(closeTime):
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	if err := l.Flush(ctx); err != nil {
 		return errSlow
 	}
+	l.timer.Stop()
 	_, err := l.Health()
 	return err
 }
 
-// write is the one writer.
+// write writes what waits. The caller has put the token into writing, which write
+// takes out again.
 func (l *Log) write() {
-	defer close(l.done)
-	defer l.out.close()
-	for range l.wake {
-		l.gather()
-		for {
-			batch, closed := l.take()
-			if len(batch) == 0 {
-				if closed {
-					return
-				}
-				break
-			}
+	defer func() { <-l.writing }()
+	for {
+		batch, closed := l.take()
+		if len(batch) > 0 {
 			l.commit(batch)
+			continue
 		}
-	}
-}
-
-// gather lets more lines come, unless somebody waits for those that are there.
-func (l *Log) gather() {
-	l.mu.Lock()
-	hurry := l.hurry
-	l.mu.Unlock()
-	if hurry {
+		if closed {
+			l.out.close()
+		}
 		return
-	}
-	timer := time.NewTimer(gather)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.wake: // Flush or Close
-		l.nudge()
 	}
 }
 
@@ -178,20 +155,18 @@ func (l *Log) gather() {
 func (l *Log) take() (batch []Entry, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	batch, l.queue = l.queue, nil
+	batch, l.queue, l.spare = l.queue, l.spare, nil
 	if len(batch) > 0 {
 		batch[0].Dropped, l.unsaid = l.unsaid, 0
+	} else {
+		l.spare = batch
 	}
 	return batch, l.closed
 }
 
 // commit writes a batch and counts what it could not.
 func (l *Log) commit(batch []Entry) {
-	lines := make([][]byte, len(batch))
-	for i, e := range batch {
-		lines[i] = e.line()
-	}
-	written, err := l.out.append(lines)
+	written, err := l.out.append(l.encode(batch))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if written == 0 {
@@ -201,9 +176,24 @@ func (l *Log) commit(batch []Entry) {
 	l.unsaid += left
 	l.lost += left
 	l.err = err
-	l.writes += uint64(len(batch))
-	close(l.moved)
-	l.moved = make(chan struct{})
+	if cap(batch) <= keepQueue {
+		clear(batch)
+		l.spare = batch[:0]
+	}
+}
+
+// encode makes the lines of a batch, which are good until the next one's.
+func (l *Log) encode(batch []Entry) [][]byte {
+	if cap(l.text) > maxPiece {
+		l.text = nil
+	}
+	l.text, l.lines = l.text[:0], l.lines[:0]
+	for i := range batch {
+		start := len(l.text)
+		l.text = batch[i].appendTo(l.text)
+		l.lines = append(l.lines, l.text[start:])
+	}
+	return l.lines
 }
 
 // Append writes one entry to the log in dir, for a process that is not the daemon.
@@ -211,6 +201,6 @@ func Append(dir string, e Entry) error {
 	e.Time = time.Now()
 	f := &file{dir: dir, max: MaxSize, keep: Keep}
 	defer f.close()
-	_, err := f.append([][]byte{e.line()})
+	_, err := f.append([][]byte{e.appendTo(nil)})
 	return err
 }

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,7 +310,7 @@ func FuzzLine(f *testing.F) {
 		for range 300 {
 			e.Names = append(e.Names, name)
 		}
-		line := e.line()
+		line := e.appendTo(nil)
 		if n := strings.Count(string(line), "\n"); n != 1 || line[len(line)-1] != '\n' {
 			t.Fatalf("%d line ends in %q", n, line)
 		}
@@ -319,10 +321,59 @@ func FuzzLine(f *testing.F) {
 		if got.Site != bounded(site) || got.Root != bounded(root) || got.Command != bounded(command) {
 			t.Errorf("%+v", got)
 		}
-		if again, err := parse(got.line()); err != nil || again.Site != got.Site {
-			t.Errorf("again: %+v, %v", again, err)
-		}
 	})
+}
+
+// bounded is what becomes of a text in the file.
+func bounded(text string) string {
+	var b strings.Builder
+	for i, r := range text {
+		if i >= maxText {
+			return b.String() + "…"
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Every field is written, in the form and order that its tag says.
+func TestLine(t *testing.T) {
+	e := Entry{Time: time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)}
+	fill(reflect.ValueOf(&e).Elem())
+	e.Names = []string{"A", "B_1"}
+	want, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(e.appendTo(nil)); got != string(want)+"\n" {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if got := string((&Entry{Time: e.Time, Event: Lock}).appendTo(nil)); got != `{"time":"2026-01-02T03:04:05.678Z","event":"lock","uid":0}`+"\n" {
+		t.Errorf("%s", got)
+	}
+	e.Names, e.More = slices.Repeat([]string{strings.Repeat("N", 100)}, 1000), 0
+	got, err := parse(e.appendTo(nil))
+	if err != nil || len(got.Names) < 100 || len(got.Names)+got.More != 1000 || got.More == 0 {
+		t.Errorf("%d names and %d more, %v", len(got.Names), got.More, err)
+	}
+}
+
+// fill gives each field of a struct a text or a number of its own.
+func fill(v reflect.Value) {
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString(v.Type().Field(i).Name)
+		case reflect.Int:
+			f.SetInt(int64(i) + 10)
+		case reflect.Uint64:
+			f.SetUint(uint64(i) + 10)
+		case reflect.Struct:
+			if f.Type() != reflect.TypeFor[time.Time]() {
+				fill(f)
+			}
+		}
+	}
 }
 
 // No field can take a value: all are texts that the daemon knows, numbers and

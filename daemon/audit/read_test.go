@@ -20,7 +20,9 @@ func writeLog(t *testing.T, dir string, n int, text string) {
 	}
 }
 
-func line(cause string) string { return string(Entry{Event: Grant, Cause: cause, Time: now}.line()) }
+func line(cause string) string {
+	return string((&Entry{Event: Grant, Cause: cause, Time: now}).appendTo(nil))
+}
 
 var now = Entry{}.Time.AddDate(2025, 0, 0)
 
