@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2016,SC2164 # code to measure stands in single quotes; the directories are there
 # Sourced by BenchmarkHook. What a shell does around one command line, done in a
 # loop: PS0 before it, PROMPT_COMMAND after it.
 before() { : "${PS0@P}"; }
