@@ -11,14 +11,16 @@ import (
 
 func TestSecondStartIsUnreadable(t *testing.T) {
 	got := role(t, "start")
-	want := `born dumpable 0, now 0, keyrack, program /the/program, weak [], GOTRACEBACK=none, left false, can read itself false` + "\n"
+	want := `born dumpable 0, now 0, keyrack, program /the/program, weak [], GOTRACEBACK=none, left false, can read itself false` + "\n" +
+		"child: born dumpable 0\n"
 	if got != want {
 		t.Errorf("the process says %swant %s", got, want)
 	}
 }
 
 // Root may read a file of any mode; the second start is unreadable all the same,
-// for who is root without the right to trace, as in most containers.
+// for who is root without the right to trace, as in most containers. Its children
+// are so from the moment that they say so.
 func TestRootIsUnreadableToo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("not root: held by TestSecondStartIsUnreadable alone")

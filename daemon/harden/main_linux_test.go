@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	}
 	roles := map[string]func() error{
 		"start": start, "unsealed": unsealed, "filtered": filtered, "unfiltered": unfiltered, "new-code": tryNewCode,
+		"born": born,
 	}
 	if err := roles[os.Args[1]](); err != nil {
 		fmt.Println(err)
@@ -82,6 +83,20 @@ func start() error {
 	_, readable := os.Open(Self())
 	fmt.Printf("born dumpable %d, now %d, %s, program %s, weak %q, GOTRACEBACK=%s, left %t, can read itself %t\n", dumpable, after,
 		strings.TrimSpace(string(comm)), state.Program, state.Weak, os.Getenv("GOTRACEBACK"), os.Getenv(againVariable)+os.Getenv(programVariable) != "", readable == nil)
+	return errors.Join(err, runChild("born"))
+}
+
+// runChild runs this program as the daemon runs its children.
+func runChild(role string) error {
+	out, err := exec.Command(Self(), role).CombinedOutput()
+	fmt.Printf("child: %s", out)
+	return err
+}
+
+// born says whether a process of this program was readable when it was born.
+func born() error {
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	fmt.Printf("born dumpable %d\n", dumpable)
 	return err
 }
 
@@ -136,10 +151,7 @@ func filtered() error {
 	}
 	keys()
 	fmt.Println("here:", newCode())
-	cmd := exec.Command(Self(), "new-code")
-	out, err := cmd.CombinedOutput()
-	fmt.Printf("child: %s", out)
-	return err
+	return runChild("new-code")
 }
 
 // keys does what a timed key takes. Where a container forbids all of it, that is
