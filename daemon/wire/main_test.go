@@ -15,7 +15,7 @@ import (
 // client would spawn as `exe daemon run`, or a listener of another user.
 func TestMain(m *testing.M) {
 	switch args := strings.Join(os.Args[1:], " "); {
-	case args == "daemon run":
+	case args == "daemon run", args == "daemon run --shared":
 		standIn()
 	case strings.HasPrefix(args, "listen "):
 		listenForever(os.Args[2])
@@ -76,6 +76,6 @@ func report(p Place) {
 			fds = append(fds, e.Name()+"="+target)
 		}
 	}
-	text := fmt.Sprintf("cwd %s\nsession leader %t\nfds %s\nenv %s\n", cwd, sid == os.Getpid(), strings.Join(fds, " "), strings.Join(os.Environ(), " "))
+	text := fmt.Sprintf("args %s\ncwd %s\nsession leader %t\nfds %s\nenv %s\n", strings.Join(os.Args[1:], " "), cwd, sid == os.Getpid(), strings.Join(fds, " "), strings.Join(os.Environ(), " "))
 	os.WriteFile(p.Dir+"/report", []byte(text), 0o600)
 }

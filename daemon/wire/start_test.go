@@ -74,7 +74,7 @@ func TestStartIsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := string(text)
-	for _, want := range []string{"cwd /\n", "session leader true\n", "LC_ALL=C", "XDG_RUNTIME_DIR=", ReadyVariable + "=3"} {
+	for _, want := range []string{"args daemon run\n", "cwd /\n", "session leader true\n", "LC_ALL=C", "XDG_RUNTIME_DIR=", ReadyVariable + "=3"} {
 		if !strings.Contains(report, want) {
 			t.Errorf("the daemon's process lacks %q", want)
 		}
@@ -132,5 +132,37 @@ func TestPlaceOfASession(t *testing.T) {
 	t.Setenv("USER", "jo")
 	if p := PlaceIn("/d", ""); p.Scope != "user jo, no login session id (container, WSL, macOS)" || p.Lock != "/d/daemon.lock" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// A place for all sessions is found as long as it has a socket, and a client that
+// found it starts a daemon for it, whatever has become of the socket meanwhile.
+func TestSharedPlace(t *testing.T) {
+	p, exe := startPlace(t, "report")
+	shared, err := SharedPlace()
+	if err != nil || shared.Dir != p.Dir || !shared.Shared || shared.Session != "" || !strings.HasSuffix(shared.Scope, ", all login sessions") {
+		t.Fatalf("%+v, %v", shared, err)
+	}
+	for _, session := range []string{"", "7"} {
+		if own := PlaceIn(p.Dir, session); shared.Socket == own.Socket || shared.Generation == own.Generation || shared.Lock == own.Lock || shared.Locked == own.Locked {
+			t.Errorf("%+v shares a file with %+v", shared, own)
+		}
+	}
+	if found, err := FindPlace(); err != nil || found.Shared {
+		t.Errorf("without a socket: %+v, %v", found, err)
+	}
+	if err := os.WriteFile(shared.Socket, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := FindPlace(); err != nil || found != shared {
+		t.Errorf("with a socket: %+v, %v", found, err)
+	}
+	if err := os.Remove(shared.Socket); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, Start(shared, exe, 5*time.Second), Unavailable, "reported")
+	text, err := os.ReadFile(p.Dir + "/report")
+	if err != nil || !strings.HasPrefix(string(text), "args daemon run --shared\n") {
+		t.Errorf("%v, %.40q", err, text)
 	}
 }
