@@ -40,6 +40,7 @@ type file struct {
 	dir  string
 	max  int64
 	keep int
+	wait time.Duration // for other writers, 0 for lockTime
 
 	open *os.File
 	torn bool // the last line has no end
@@ -84,7 +85,11 @@ func (f *file) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the audit log: %w", err)
 	}
-	for deadline := time.Now().Add(lockTime); ; time.Sleep(time.Millisecond) {
+	wait := f.wait
+	if wait == 0 {
+		wait = lockTime
+	}
+	for deadline := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:

@@ -68,7 +68,7 @@ func TestTurnedOver(t *testing.T) {
 	dir := newDir(t)
 	var running sync.WaitGroup
 	for w := range writers {
-		l := open(&file{dir: dir, max: size, keep: 100}, nil)
+		l := open(&file{dir: dir, max: size, keep: 100, wait: time.Minute}, nil)
 		running.Go(func() {
 			for i := range each {
 				l.Add(Entry{Event: Grant, Cause: fmt.Sprintf("%d-%d", w, i)})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func writeLog(t *testing.T, dir string, n int, text string) {
@@ -98,10 +99,11 @@ func TestFollow(t *testing.T) {
 	})
 	for w := range 2 {
 		running.Go(func() {
-			f := &file{dir: dir, max: 20 << 10, keep: Keep}
+			f := &file{dir: dir, max: 20 << 10, keep: Keep, wait: time.Minute}
 			defer f.close()
 			for i := range each {
-				if _, err := f.append([][]byte{[]byte(line(fmt.Sprintf("%d-%d", w, i)))}); err != nil {
+				text := [][]byte{[]byte(line(fmt.Sprintf("%d-%d", w, i)))}
+				if _, err := f.append(text); err != nil {
 					t.Error(err)
 				}
 			}
