@@ -10,7 +10,8 @@
 # options first, writes to file descriptor 9 what people should read, and sends
 # standard error to /dev/null, which is also where tracing (set -x) goes; all
 # else in this file runs below an entry point. Words are kept from aliases by
-# switching aliases off while this is read, from functions by "builtin".
+# switching aliases off while this is read, from functions by "builtin". Local
+# variables that stand while secrets come and go are __keyrack__…, as no secret is.
 
 \builtin shopt -q expand_aliases && __keyrack_aliases=on
 \builtin shopt -u expand_aliases
@@ -22,12 +23,12 @@ builtin declare -F __keyrack_off >/dev/null && __keyrack_off again
 
 # __keyrack_calm FUNCTION ARG...: run it untouched by set -u, -e, -x, …
 __keyrack_calm() {
-    builtin local "__keyrack_flags=$-" __keyrack_rc=0
-    __keyrack_flags=${__keyrack_flags//[isc]/}
+    builtin local "__keyrack__options=$-" __keyrack__rc=0
+    __keyrack__options=${__keyrack__options//[isc]/}
     builtin set +aeEfTuvxk
-    "$@" || __keyrack_rc=$?
-    builtin set "-$__keyrack_flags"
-    builtin return "$__keyrack_rc"
+    "$@" || __keyrack__rc=$?
+    builtin set "-$__keyrack__options"
+    builtin return "$__keyrack__rc"
 }
 
 # The same from bash 4.4 on, where the options come back even after Ctrl-C.
@@ -172,16 +173,16 @@ __keyrack_covered() {
 # --- Moments --------------------------------------------------------------
 
 __keyrack_at_prompt() {
-    builtin local nested=0 "ran=$__keyrack_line" "code=$__keyrack_code"
+    builtin local __keyrack__nested=0 "__keyrack__ran=$__keyrack_line" "__keyrack__code=$__keyrack_code"
     __keyrack_line=0 __keyrack_code=() __keyrack_fetching=0 __keyrack_urged=0
     if [[ ! $__keyrack_places ]]; then # the first prompt, after all of the start-up file
-        ran=1 __keyrack_covers=
+        __keyrack__ran=1 __keyrack_covers=
     fi
     if ((__keyrack_asked)); then # no end came: the client was killed, or Ctrl-C
         __keyrack_asked=0
-        [ "$code" = '#' ] || __keyrack_fail ''
+        [ "$__keyrack__code" = '#' ] || __keyrack_fail ''
     fi
-    __keyrack_register "$ran"
+    __keyrack_register "$__keyrack__ran"
     if ((${#__keyrack_names[@]})) && [[ $__keyrack_held != tree ]]; then
         __keyrack_drop
     fi
@@ -189,7 +190,7 @@ __keyrack_at_prompt() {
     __keyrack_find
     if [[ $__keyrack_root ]] || ((__keyrack_inside)); then
         [[ ! $__keyrack_held ]] || __keyrack_refresh
-        __keyrack_ready "$ran"
+        __keyrack_ready "$__keyrack__ran"
     fi
     __keyrack_tell_now
     __keyrack_line=$__keyrack_always
@@ -206,7 +207,7 @@ __keyrack_refresh() {
 }
 
 __keyrack_before() {
-    builtin local nested=0
+    builtin local __keyrack__nested=0
     __keyrack_line=1
     __keyrack_register 0
     if [[ $__keyrack_root ]] && __keyrack_wanted; then
@@ -218,8 +219,8 @@ __keyrack_before() {
 # After cd, pushd, popd; in subshells, functions and completions too. Where no
 # command line runs (a key's binding, a completion) nothing is asked.
 __keyrack_moved() {
-    builtin local nested=0 "was=$__keyrack_root" "failed=$__keyrack_failed"
-    __keyrack_is_nested && nested=1
+    builtin local __keyrack__nested=0 "__keyrack__was=$__keyrack_root" "__keyrack__failed=$__keyrack_failed"
+    __keyrack_is_nested && __keyrack__nested=1
     __keyrack_failed=0
     __keyrack_find
     __keyrack_pwd=$PWD
@@ -229,7 +230,7 @@ __keyrack_moved() {
     fi
     __keyrack_register 0
     if [[ $__keyrack_root ]]; then
-        { ((failed)) || ! [ "$__keyrack_root" = "$was" ]; } && __keyrack_ask
+        { ((__keyrack__failed)) || ! [ "$__keyrack_root" = "$__keyrack__was" ]; } && __keyrack_ask
         __keyrack_ready 1
     fi
     builtin return 0
@@ -243,16 +244,16 @@ __keyrack_starting() { [[ ! $__keyrack_places && ${FUNCNAME[${#FUNCNAME[@]} - 1]
 
 # SIGURG with code is the client's, otherwise the daemon's in tree mode, or nobody's.
 __keyrack_signalled() {
-    builtin local nested=0 "code=$__keyrack_code" rc=1
+    builtin local __keyrack__nested=0 "__keyrack__code=$__keyrack_code" __keyrack__rc=1
     __keyrack_code=()
-    ((!${#code})) || __keyrack_asked=0
-    if [[ $code && $code != '#' ]]; then
+    ((!${#__keyrack__code})) || __keyrack_asked=0
+    if [[ $__keyrack__code && $__keyrack__code != '#' ]]; then
         __keyrack_register 0
-        __keyrack_take "$code"
-        rc=0
+        __keyrack_take "$__keyrack__code"
+        __keyrack__rc=0
     fi
-    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return "$rc"
-    __keyrack_is_nested && nested=1
+    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return "$__keyrack__rc"
+    __keyrack_is_nested && __keyrack__nested=1
     __keyrack_ask
     builtin return 0
 }
@@ -262,20 +263,20 @@ __keyrack_signalled() {
 # Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
 # values of the last one end, and so does what was said and what failed there.
 __keyrack_find() {
-    builtin local "dir=$PWD" root=
-    while [[ $dir == /* ]]; do
-        if [[ -e $dir/.keyrack.toml ]]; then
-            root=$dir
+    builtin local "__keyrack__dir=$PWD" __keyrack__root=
+    while [[ $__keyrack__dir == /* ]]; do
+        if [[ -e $__keyrack__dir/.keyrack.toml ]]; then
+            __keyrack__root=$__keyrack__dir
             builtin break
         fi
-        dir=${dir%/*}
+        __keyrack__dir=${__keyrack__dir%/*}
     done
-    if [[ ! $root && -e /.keyrack.toml ]]; then
-        root=/
+    if [[ ! $__keyrack__root && -e /.keyrack.toml ]]; then
+        __keyrack__root=/
     fi
-    [[ ! $root$__keyrack_root ]] || [ "$root" = "$__keyrack_root" ] && builtin return
+    [[ ! $__keyrack__root$__keyrack_root ]] || [ "$__keyrack__root" = "$__keyrack_root" ] && builtin return
     __keyrack_drop
-    __keyrack_root=$root
+    __keyrack_root=$__keyrack__root
     __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
 }
 
@@ -316,13 +317,13 @@ __keyrack_read_file() {
 # --- Asking ---------------------------------------------------------------
 
 __keyrack_ask() {
-    builtin local code=
+    builtin local __keyrack__code=
     __keyrack_asked=1 # stays where Ctrl-C ends all this
     if __keyrack_has_client; then
-        code=$(\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
+        __keyrack__code=$(\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
     fi
     __keyrack_asked=0
-    __keyrack_take "$code"
+    __keyrack_take "$__keyrack__code"
 }
 
 __keyrack_has_client() {
@@ -334,17 +335,17 @@ __keyrack_has_client() {
 # __keyrack_take CODE: the calls of put, say and end that are an answer. What was
 # held goes first, also where an answer breaks off in the middle.
 __keyrack_take() {
-    builtin local status='' generation='' mode='' summary='' lines=''
+    builtin local __keyrack__status='' __keyrack__generation='' __keyrack__mode='' __keyrack__summary='' __keyrack__lines=''
     __keyrack_drop
     builtin eval "$1"
-    if [[ ! $status ]]; then
+    if [[ ! $__keyrack__status ]]; then
         __keyrack_drop
         __keyrack_fail ''
         builtin return
     fi
     __keyrack_hold
-    case $status in
-    locked | unavailable | no-rack) __keyrack_fail "$generation" ;;
+    case $__keyrack__status in
+    locked | unavailable | no-rack) __keyrack_fail "$__keyrack__generation" ;;
     *) __keyrack_failed=0 ;;
     esac
     __keyrack_tell
@@ -363,8 +364,8 @@ __keyrack_hold() {
     builtin local IFS=' ' REPLY
     ((${#__keyrack_names[@]})) || builtin return 0
     builtin export KEYRACK_EXPORTED="1 ${__keyrack_names[*]}"
-    __keyrack_held=command __keyrack_generation=$generation
-    if [[ $mode == tree ]]; then
+    __keyrack_held=command __keyrack_generation=$__keyrack__generation
+    if [[ $__keyrack__mode == tree ]]; then
         __keyrack_held=tree
         __keyrack_read_file
         __keyrack_text=$REPLY
@@ -375,13 +376,13 @@ __keyrack_hold() {
 # not in a subshell, whose visit nobody sees. A signal that came while an entry
 # point ran finds no place to write to, and leaves its lines to the next one.
 __keyrack_tell() {
-    if ! [ "$lines" = "$__keyrack_said" ]; then
-        __keyrack_said=$lines
-        __keyrack_untold+=$lines
+    if ! [ "$__keyrack__lines" = "$__keyrack_said" ]; then
+        __keyrack_said=$__keyrack__lines
+        __keyrack_untold+=$__keyrack__lines
     fi
-    if [[ $summary && $BASH_SUBSHELL == 0 ]] && ((!__keyrack_announced)); then
+    if [[ $__keyrack__summary && $BASH_SUBSHELL == 0 ]] && ((!__keyrack_announced)); then
         __keyrack_announced=1
-        __keyrack_untold+="keyrack: $summary"$'\n'
+        __keyrack_untold+="keyrack: $__keyrack__summary"$'\n'
     fi
     [[ /dev/fd/9 -ef /dev/null ]] || __keyrack_tell_now
 }
@@ -395,12 +396,12 @@ __keyrack_tell_now() {
 # The three functions that an answer calls, inside __keyrack_take.
 
 __keyrack_say() {
-    lines+="keyrack: $1"$'\n'
+    __keyrack__lines+="keyrack: $1"$'\n'
 }
 
 # shellcheck disable=SC2034 # variables of __keyrack_take
 __keyrack_end() {
-    status=$1 generation=$2 mode=$3 summary=$4
+    __keyrack__status=$1 __keyrack__generation=$2 __keyrack__mode=$3 __keyrack__summary=$4
 }
 
 __keyrack_put() {
@@ -432,27 +433,27 @@ __keyrack_valid() {
 
 # __keyrack_keep NAME: remember its value as code, and unset it. False where it can't be.
 __keyrack_keep() {
-    builtin local "all=$1[@]" "was=__keyrack_was_$1" text='' flags
-    [[ ${!was+x} ]] && builtin return
-    if [[ ${!all+x} ]]; then
-        text=$(\builtin declare -p "$1")
-        flags=${text#declare -}
-        flags=${flags%% *}
-        [ "${flags#*[rn]}" = "$flags" ] || builtin return 1
+    builtin local "__keyrack__all=$1[@]" "__keyrack__was=__keyrack_was_$1" __keyrack__text='' __keyrack__flags
+    [[ ${!__keyrack__was+x} ]] && builtin return
+    if [[ ${!__keyrack__all+x} ]]; then
+        __keyrack__text=$(\builtin declare -p "$1")
+        __keyrack__flags=${__keyrack__text#declare -}
+        __keyrack__flags=${__keyrack__flags%% *}
+        [ "${__keyrack__flags#*[rn]}" = "$__keyrack__flags" ] || builtin return 1
         builtin unset -v "$1" || builtin return 1
     fi
-    builtin printf -v "$was" %s "$text"
+    builtin printf -v "$__keyrack__was" %s "$__keyrack__text"
     __keyrack_names+=("$1")
 }
 
 __keyrack_drop() {
-    builtin local name was
+    builtin local __keyrack__name __keyrack__was
     __keyrack_held='' __keyrack_text=
     ((${#__keyrack_names[@]})) || builtin return 0
-    for name in "${__keyrack_names[@]}"; do
-        was=__keyrack_was_$name
-        __keyrack_restore "$name" "${!was}"
-        builtin unset -v "$was"
+    for __keyrack__name in "${__keyrack_names[@]}"; do
+        __keyrack__was=__keyrack_was_$__keyrack__name
+        __keyrack_restore "$__keyrack__name" "${!__keyrack__was}"
+        builtin unset -v "$__keyrack__was"
     done
     __keyrack_names=()
     builtin unset -v KEYRACK_EXPORTED
@@ -473,9 +474,9 @@ __keyrack_restore() {
 }
 
 __keyrack_unset_later() {
-    builtin local name
-    for name in "${__keyrack_later[@]}"; do
-        builtin unset -v "$name"
+    builtin local __keyrack__name
+    for __keyrack__name in "${__keyrack_later[@]}"; do
+        builtin unset -v "$__keyrack__name"
     done
     __keyrack_later=()
 }
@@ -483,16 +484,16 @@ __keyrack_unset_later() {
 # __keyrack_restore_code "declare -x NAME=…": in the global scope, which bash
 # before 4.2 has no option for. Aliases are on again: hence the backslash.
 __keyrack_restore_code() {
-    builtin local text="${1#declare }" flags
-    [[ $text ]] || builtin return 0
-    flags=${text%% *} text=${text#* }
+    builtin local __keyrack__text="${1#declare }" __keyrack__flags
+    [[ $__keyrack__text ]] || builtin return 0
+    __keyrack__flags=${__keyrack__text%% *} __keyrack__text=${__keyrack__text#* }
     if ((!__keyrack_global)); then
-        builtin eval "$text"
-        [ "${flags#*x}" = "$flags" ] || builtin export "${text%%=*}"
-    elif [[ $text == *'=('* && $flags == *[aA]* ]]; then # no compound assignment after "builtin"
-        builtin declare -g "$flags" "$text"
+        builtin eval "$__keyrack__text"
+        [ "${__keyrack__flags#*x}" = "$__keyrack__flags" ] || builtin export "${__keyrack__text%%=*}"
+    elif [[ $__keyrack__text == *'=('* && $__keyrack__flags == *[aA]* ]]; then # no compound assignment after "builtin"
+        builtin declare -g "$__keyrack__flags" "$__keyrack__text"
     else
-        builtin eval "\\builtin declare -g $flags $text"
+        builtin eval "\\builtin declare -g $__keyrack__flags $__keyrack__text"
     fi
 }
 
@@ -511,14 +512,14 @@ __keyrack_is_nested() {
 # __keyrack_shadowed NAME: does a local variable hide the global one? The global
 # one gets an attribute, without any other effect, which the visible one has or has not.
 __keyrack_shadowed() {
-    ((nested && __keyrack_global)) || builtin return 1
-    builtin local text
+    ((__keyrack__nested && __keyrack_global)) || builtin return 1
+    builtin local __keyrack__text
     builtin declare -gt "$1"
-    text=$(\builtin declare -p "$1")
+    __keyrack__text=$(\builtin declare -p "$1")
     builtin declare -g +t "$1"
-    text=${text#declare -}
-    text=${text%% *}
-    [ "${text#*t}" = "$text" ]
+    __keyrack__text=${__keyrack__text#declare -}
+    __keyrack__text=${__keyrack__text%% *}
+    [ "${__keyrack__text#*t}" = "$__keyrack__text" ]
 }
 
 # --- In place, and kept in place -------------------------------------------
@@ -728,7 +729,10 @@ __keyrack_uncover_one() {
 # __keyrack_ready RAN: at the prompt, or after a cd, for the next command line.
 __keyrack_ready() {
     __keyrack_inside=0
-    [[ ! $__keyrack_root ]] || __keyrack_inside=1
+    if [[ $__keyrack_root ]]; then
+        __keyrack_inside=1
+        [[ ! $__keyrack_held ]] && ((!__keyrack_failed)) && [[ -x $__keyrack_bin ]] || __keyrack_inside=2
+    fi
     if [[ $__keyrack_how == signal || $__keyrack_held == tree ]]; then
         ((__keyrack_inside && BASH_SUBSHELL == 0)) && { (($1)) || ((!__keyrack_urg_taken)); } && __keyrack_trap
     fi
@@ -786,27 +790,27 @@ __keyrack_off() {
 
 # __keyrack_undo again: the prelude stays, for the script that is being read.
 __keyrack_undo() {
-    builtin local REPLY name aliases='' nested=0
+    builtin local REPLY __keyrack__name __keyrack__aliases='' __keyrack__nested=0
     __keyrack_drop
     __keyrack_unregister
     [[ $__keyrack_how != ble ]] || blehook PRECMD-=__keyrack_precmd PREEXEC-=__keyrack_preexec
-    builtin shopt -q expand_aliases && aliases=on
+    builtin shopt -q expand_aliases && __keyrack__aliases=on
     builtin shopt -u expand_aliases
-    for name in cd pushd popd; do
-        __keyrack_uncover_one "$name"
+    for __keyrack__name in cd pushd popd; do
+        __keyrack_uncover_one "$__keyrack__name"
     done
-    [[ ! $aliases ]] || builtin shopt -s expand_aliases
+    [[ ! $__keyrack__aliases ]] || builtin shopt -s expand_aliases
     __keyrack_untrap
     __keyrack_capture builtin compgen -A function __keyrack_
-    for name in "${!__keyrack_@}"; do
-        case $1$name in
+    for __keyrack__name in "${!__keyrack_@}"; do
+        case $1$__keyrack__name in
         again__keyrack_aliases | again__keyrack_bin | again__keyrack_socket | again__keyrack_generation_file | again__keyrack_before) ;;
-        __keyrack_flags | __keyrack_rc) ;; # local to __keyrack_calm, which runs this
-        *) builtin unset -v "$name" ;;
+        *__keyrack__*) ;; # local
+        *) builtin unset -v "$__keyrack__name" ;;
         esac
     done
-    while IFS='' builtin read -r name; do
-        builtin unset -f "$name"
+    while IFS='' builtin read -r __keyrack__name; do
+        builtin unset -f "$__keyrack__name"
     done <<<"$REPLY"
 }
 
@@ -842,6 +846,7 @@ __keyrack_find_how() {
 
 # Arrays are what the expansion of PS0 writes to: set -a can't export them.
 __keyrack_begin() {
+    builtin local each
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
     __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
@@ -850,14 +855,18 @@ __keyrack_begin() {
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
     __keyrack_arm='' __keyrack_piece=''
+    __keyrack_ps0=('') # outside; inside; inside where there may be nothing to ask
     __keyrack_always=0 # without PS0, nothing tells that a line begins outside
     case $__keyrack_how in
     funsub)
-        __keyrack_ps0=('' '${ { __keyrack_calm __keyrack_before; } 9>&2 >&2 2>/dev/null; }')
+        each='${ { __keyrack_calm __keyrack_before; } 9>&2 >&2 2>/dev/null; }'
+        __keyrack_ps0+=("$each" "$each")
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
     signal) # backquotes, since bash 5.2 can't handle a signal that waits when it parses $(
-        __keyrack_ps0=('' '${__keyrack_one[__keyrack_fetching=1,0]#[x"${__keyrack_code[0]:=`{ __keyrack_fetch; } 9>&2 2>/dev/null`}"]}${__keyrack_one[__keyrack_fetching=0]#x}')
+        for each in '\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-' __keyrack_fetch; do
+            __keyrack_ps0+=('${__keyrack_one[__keyrack_fetching=1,0]#[x"${__keyrack_code[0]:=`{ '"$each"'; } 9>&2 2>/dev/null`}"]}${__keyrack_one[__keyrack_fetching=0]#x}')
+        done
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_asked=__keyrack_inside]@P}'
         ;;
     debug)
@@ -876,10 +885,10 @@ __keyrack_begin() {
 
 # Secrets that the shell was started with belong to the line that started it.
 __keyrack_forget_inherited() {
-    builtin local IFS=' ' name names
-    builtin read -r -a names <<<"${KEYRACK_EXPORTED-}"
-    for name in ${names[@]+"${names[@]:1}"}; do
-        __keyrack_valid "$name" && builtin unset -v "$name"
+    builtin local IFS=' ' __keyrack__name __keyrack__names
+    builtin read -r -a __keyrack__names <<<"${KEYRACK_EXPORTED-}"
+    for __keyrack__name in ${__keyrack__names[@]+"${__keyrack__names[@]:1}"}; do
+        __keyrack_valid "$__keyrack__name" && builtin unset -v "$__keyrack__name"
     done
     builtin unset -v KEYRACK_EXPORTED
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"os"
 	"strconv"
 	"strings"
 
@@ -19,12 +18,25 @@ func SessionID() string { return sessionOf("self") }
 func SessionOf(pid int) string { return sessionOf(strconv.Itoa(pid)) }
 
 func sessionOf(proc string) string {
-	text, err := os.ReadFile("/proc/" + proc + "/sessionid")
-	id := strings.TrimSpace(string(text))
+	text, err := readSmall("/proc/" + proc + "/sessionid")
+	id := strings.TrimSpace(text)
 	if _, bad := strconv.ParseUint(id, 10, 32); err != nil || bad != nil || id == noSession {
 		return ""
 	}
 	return id
+}
+
+// readSmall reads a file of the kernel's in one go. os.ReadFile would start the
+// poller first, which costs the client of a shell more than all else here.
+func readSmall(path string) (string, error) {
+	fd, err := retryInt(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var text [64]byte
+	n, err := retryInt(func() (int, error) { return unix.Read(fd, text[:]) })
+	return string(text[:max(n, 0)]), err
 }
 
 // Peer is who made the other end of the connected socket fd: credentials of the
