@@ -148,8 +148,6 @@ func TestAuditOfEachVerb(t *testing.T) {
 	r.write("[secrets]\n")
 	r.allow()
 	r.grant() // gives nothing, and refuses nothing
-	r.cache.Close()
-	add("stop")
 
 	var got []string
 	for _, e := range r.audited() {
@@ -320,8 +318,8 @@ func TestAuditUnwritable(t *testing.T) {
 	}
 }
 
-// What locks by itself says why.
-func TestAuditOfIdleLock(t *testing.T) {
+// What locks by itself says why, and what ends is written.
+func TestAuditOfItself(t *testing.T) {
 	var clock atomic.Int64
 	r := newRig(t, "none", func(o *Options) {
 		o.AuditDir = filepath.Dir(o.DataDir) + "/state"
@@ -333,9 +331,13 @@ func TestAuditOfIdleLock(t *testing.T) {
 	r.want(r.grant(), wire.OK, "A=1")
 	clock.Store(int64(11 * time.Minute))
 	r.cache.sweep()
-	entries := r.audited()
-	if got := told(entries[len(entries)-1]); got != "lock idle" {
-		t.Errorf("the last line: %s", got)
+	r.cache.Close()
+	var got []string
+	for _, e := range r.audited() {
+		got = append(got, told(e))
+	}
+	if want := []string{"start", "lock idle", "stop"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -249,6 +249,7 @@ func asUser(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(copied, "log", dir)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		err := errors.Join(os.Chmod(filepath.Dir(top), 0o755), filepath.WalkDir(top, func(path string, _ os.DirEntry, err error) error {

@@ -102,6 +102,7 @@ func child(t *testing.T, args ...string) (*exec.Cmd, func(text string)) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

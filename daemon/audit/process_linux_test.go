@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -146,7 +147,12 @@ func TestPeersAreBounded(t *testing.T) {
 	var peers Peers
 	defer peers.Close()
 	for range maxPeers + 5 {
-		cmd, _ := child(t, "wait", "x")
+		cmd := exec.Command("cat")
+		in, err := cmd.StdinPipe()
+		if err := errors.Join(err, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { in.Close(); cmd.Wait() })
 		peers.look(cmd.Process.Pid)
 		if len(peers.known) > maxPeers {
 			t.Fatalf("%d known", len(peers.known))
