@@ -422,7 +422,7 @@ __keyrack_valid() {
     [ -z "${1//[abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]/}" ] || builtin return 1
     [ "${1#[0123456789]}" = "$1" ] || builtin return 1
     case $1 in
-    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_*) builtin return 1 ;;
+    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_* | GIT_CONFIG*) builtin return 1 ;;
     esac
     case $__keyrack_refused in
     *" $1 "*) builtin return 1 ;;
@@ -901,7 +901,7 @@ __keyrack_start() {
  FUNCNEST UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH 
  NLSPATH HOSTALIASES RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH 
  PYTHONSTARTUP PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS 
- _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL 
+ _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL 
  PAGER BROWSER '
     __keyrack_find_how
     [[ $__keyrack_how == debug ]] || __keyrack_calm_local

@@ -290,7 +290,7 @@ end
 # Names that a variable may have; the ones in __keyrack_known were seen before.
 function __keyrack_admit
     if string match -qr '^[A-Za-z_][A-Za-z0-9_]*\z' -- "$argv[1]"
-        and not string match -qr '^(?:LD_|DYLD_|KEYRACK_|__keyrack|BASH|ZSH_|fish_|__fish|XDG_|COMP_)' -- $argv[1]
+        and not string match -qr '^(?:LD_|DYLD_|KEYRACK_|__keyrack|BASH|ZSH_|fish_|__fish|XDG_|COMP_|GIT_CONFIG)' -- $argv[1]
         and not builtin contains -- $argv[1] $__keyrack_refused
         set -ga __keyrack_known $argv[1]
     else
@@ -376,7 +376,7 @@ function __keyrack_start
         PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH NLSPATH HOSTALIASES \
         RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME \
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
-        GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
+        GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
     for name in root pwd upward any text generation said names known kept lines answer reply held
         set -gu __keyrack_$name
     end

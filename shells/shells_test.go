@@ -39,7 +39,7 @@ func TestValidName(t *testing.T) {
 	}
 	for _, bad := range []string{"", "1A", "A-B", "A B", "A=B", "a[$(id)]", "A\n", "é", "_", "PATH", "path", "HOME", "IFS", "SHELL", "ENV", "BASH_ENV",
 		"PROMPT_COMMAND", "PS0", "PS1", "PS4", "FPATH", "ZDOTDIR", "LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "GCONV_PATH", "NODE_OPTIONS",
-		"PYTHONSTARTUP", "GIT_SSH_COMMAND", "KEYRACK_X", "__keyrack_bin"} {
+		"PYTHONSTARTUP", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "LESSOPEN", "KEYRACK_X", "__keyrack_bin"} {
 		if ValidName(bad) {
 			t.Errorf("%q is allowed", bad)
 		}

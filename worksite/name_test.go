@@ -36,7 +36,7 @@ func TestCheckSecretName(t *testing.T) {
 	for _, bad := range []string{
 		"", "1A", "A-B", "A B", "Ä", "A=B", "a[$(id)]", "A\n", "\xff", strings.Repeat("A", 201),
 		"PATH", "HOME", "IFS", "SHELL", "ENV", "BASH_ENV", "PROMPT_COMMAND", "PS0", "PS4", "FPATH", "ZDOTDIR", "LD_PRELOAD", "LD_", "DYLD_INSERT_LIBRARIES",
-		"GCONV_PATH", "NODE_OPTIONS", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "KEYRACK_X", "__keyrack_put", "_",
+		"GCONV_PATH", "NODE_OPTIONS", "PYTHONSTARTUP", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "LESSOPEN", "KEYRACK_X", "__keyrack_put", "_",
 	} {
 		err := CheckSecretName(bad)
 		if err == nil {
