@@ -78,7 +78,7 @@ func createRack(ctx context.Context, kind string) error {
 		return err
 	}
 	if there != "" {
-		return fmt.Errorf("%w: %s (lock: %s)", source.ErrExists, visible(store.File()), there)
+		return fmt.Errorf("%w: %s (lock: %s)", source.ErrExists, worksite.Visible(store.File()), there)
 	}
 	q := &questions{}
 	if kind == "" {
@@ -109,13 +109,13 @@ func createRack(ctx context.Context, kind string) error {
 }
 
 func sayMade(store source.Rack, kind string, reused bool) {
-	say("made the rack %s (lock: %s)", visible(store.File()), kind)
+	say("made the rack %s (lock: %s)", worksite.Visible(store.File()), kind)
 	if reused {
 		say("its key is the one that an earlier rack left")
 	}
 	switch kind {
 	case source.None:
-		say("its key is a plain file: who can read %s reads every secret", visible(store.KeyFile(kind)))
+		say("its key is a plain file: who can read %s reads every secret", worksite.Visible(store.KeyFile(kind)))
 	case source.Passphrase:
 		say("nobody can open it without the passphrase, and nothing resets that")
 	}
@@ -223,14 +223,14 @@ func rackStatusCommand() *cobra.Command {
 // sayRack says what a person needs to back the rack up, or to read it by hand.
 func sayRack(store source.Rack, kind string) {
 	if kind == "" {
-		say("there is no rack yet; it would be %s", visible(store.File()))
+		say("there is no rack yet; it would be %s", worksite.Visible(store.File()))
 		hint("keyrack rack create")
 		return
 	}
-	say("rack: %s", visible(store.File()))
+	say("rack: %s", worksite.Visible(store.File()))
 	say("lock: %s", kind)
 	if file := store.KeyFile(kind); file != "" {
-		say("key: %s", visible(file))
+		say("key: %s", worksite.Visible(file))
 		hint("age -d -i " + shells.Bash.QuoteString(file) + " " + shells.Bash.QuoteString(store.File()))
 		return
 	}

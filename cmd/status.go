@@ -107,7 +107,7 @@ func headline(s *daemon.Status) string {
 			text = name + ": ok, exported while a shell is inside"
 		}
 	}
-	return text + " (" + visible(s.Root) + ")"
+	return text + " (" + worksite.Visible(s.Root) + ")"
 }
 
 func secretName(s daemon.SecretStatus) string {
@@ -168,14 +168,4 @@ func short(seconds int64) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-// visible keeps a path from moving the cursor of who reads it.
-func visible(path string) string {
-	for _, r := range path {
-		if r < ' ' || r == 0x7f || r == 0xfffd || r >= 0x80 && r < 0xa0 {
-			return fmt.Sprintf("%q", path)
-		}
-	}
-	return path
 }
