@@ -11,6 +11,7 @@ import (
 
 	"keyrack/daemon/source"
 	"keyrack/shells"
+	"keyrack/worksite"
 )
 
 func rackCommand() *cobra.Command {
