@@ -81,7 +81,7 @@ func why(ctx context.Context, name string) (*explanation, int, error) {
 		return nil, 0, err
 	}
 	w := &explanation{Site: status.Site, Root: root, Required: true}
-	w.Name, w.State, w.Why, w.Hint = name, status.State, status.Why, status.Hint
+	w.Name, w.Env, w.State, w.Why, w.Hint = name, name, status.State, status.Why, status.Hint
 	if len(status.Secrets) == 0 && status.State != daemon.StateOK { // the file can't be read
 		return w, exitCode(statusOf(status.State)), nil
 	}

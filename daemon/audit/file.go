@@ -43,7 +43,8 @@ type file struct {
 	wait time.Duration // for other writers, 0 for lockTime
 
 	open *os.File
-	torn bool // the last line has no end
+	size int64 // of the file after this process wrote last
+	torn bool  // the last line has no end
 }
 
 // append writes whole lines, pieces of them in one system call.
@@ -130,6 +131,7 @@ func (f *file) piece(lines [][]byte) (whole int, err error) {
 	wrote, err := f.open.Write(text)
 	if wrote > 0 {
 		f.torn = text[wrote-1] != '\n'
+		f.size += int64(wrote)
 	}
 	for whole < n && end+len(lines[whole]) <= wrote {
 		end += len(lines[whole])
@@ -152,15 +154,11 @@ func (f *file) ready() error {
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
-	info, err := private(file)
-	if err == nil {
-		f.torn, err = unfinished(file, info.Size())
-	}
-	if err != nil {
+	if err := private(file); err != nil {
 		file.Close()
 		return err
 	}
-	f.open = file
+	f.open, f.size, f.torn = file, 0, false // room looks
 	return nil
 }
 
@@ -190,24 +188,20 @@ func makeDir(dir string) error {
 }
 
 // private refuses a file that is not this user's alone.
-func private(file *os.File) (fs.FileInfo, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
+func private(file *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
-		return nil, err
+		return err
 	}
 	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", file.Name())
+	case uint32(st.Mode)&unix.S_IFMT != unix.S_IFREG:
+		return fmt.Errorf("%s is not a regular file", file.Name())
 	case int(st.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s belongs to another user", file.Name())
+		return fmt.Errorf("%s belongs to another user", file.Name())
 	case st.Mode&0o077 != 0:
-		return nil, fmt.Errorf("%s is open to others (mode %03o)", file.Name(), st.Mode&0o777)
+		return fmt.Errorf("%s is open to others (mode %03o)", file.Name(), st.Mode&0o777)
 	}
-	return info, nil
+	return nil
 }
 
 // unfinished says whether the last line has no end: whoever wrote it was killed,
@@ -230,7 +224,11 @@ func (f *file) room(size int64) error {
 		return err
 	}
 	info, err := f.open.Stat()
-	if err != nil || info.Size() == 0 || info.Size()+size <= f.max {
+	if err == nil && info.Size() != f.size { // another process wrote, and may have been killed
+		f.size = info.Size()
+		f.torn, err = unfinished(f.open, f.size)
+	}
+	if err != nil || f.size == 0 || f.size+size <= f.max {
 		return err
 	}
 	for n := f.keep; n > 0; n-- {
@@ -239,5 +237,5 @@ func (f *file) room(size int64) error {
 			return fmt.Errorf("turning the audit log over: %w", err)
 		}
 	}
-	return f.ready()
+	return f.ready() // a new file
 }

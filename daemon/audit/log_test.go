@@ -207,6 +207,29 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A line that another process left unfinished, which was killed, costs no other.
+func TestOtherIsKilled(t *testing.T) {
+	dir := newDir(t)
+	l := Open(dir)
+	for _, cause := range []string{"a", "b"} {
+		l.Add(Entry{Event: Grant, Cause: cause})
+		flush(t, l)
+		f, err := os.OpenFile(Path(dir), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteString(`{"time":"20`)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Add(Entry{Event: Grant, Cause: "c"})
+	l.Close()
+	if entries, damaged := read(t, dir); causes(entries) != "a b c" || len(damaged) != 2 {
+		t.Errorf("%s, damaged %q", causes(entries), damaged)
+	}
+}
+
 // Directories and files that can't be used, or that others may.
 func TestUnusable(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -17,6 +17,7 @@ func Look(pid int) Process {
 	p.Exe = exe(dir)
 	stat := readStat(dir)
 	p.Command, p.ParentPID, p.TTY = stat.command, stat.parent, stat.tty
+	p.Session = session(dir)
 	return p
 }
 
@@ -53,24 +54,37 @@ func exe(dir string) string {
 	return string(path[:n])
 }
 
+// session is the login session of a process as the kernel's audit knows it, "" for
+// none.
+func session(dir string) string {
+	id := strings.TrimSpace(readSmall(dir + "/sessionid"))
+	if id == strconv.FormatUint(1<<32-1, 10) {
+		return ""
+	}
+	return id
+}
+
 // stat is what a process's stat file says.
 type stat struct {
 	command, tty string
 	parent       int
 }
 
-func readStat(dir string) stat {
+func readStat(dir string) stat { return parseStat(readSmall(dir + "/stat")) }
+
+// readSmall is the beginning of a file of the kernel's, "" where there is none.
+func readSmall(path string) string {
 	var buf [1024]byte
-	fd, err := unix.Open(dir+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return stat{}
+		return ""
 	}
 	defer unix.Close(fd)
 	n, err := unix.Read(fd, buf[:])
 	if err != nil {
-		return stat{}
+		return ""
 	}
-	return parseStat(string(buf[:n]))
+	return string(buf[:n])
 }
 
 // parseStat reads "PID (COMMAND) STATE PPID PGRP SESSION TTY …". The command may
