@@ -70,7 +70,6 @@ func (s *server) who(from *peer, q Query) audit.Process {
 		return audit.Process{}
 	}
 	p := s.caller(from, q.Shell)
-	p.Session = from.session
 	return p
 }
 
@@ -78,6 +77,8 @@ func (s *server) caller(from *peer, shell int) audit.Process {
 	switch {
 	case shell <= 0:
 		return audit.Look(from.pid).WithParent()
+	case shell == from.pid && from.known != nil:
+		return from.known.process()
 	case shell == from.pid:
 		dev, ino := from.program.file()
 		return s.peers.Look(from.pid, dev, ino)

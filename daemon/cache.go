@@ -30,6 +30,8 @@ type Cache struct {
 	store    worksite.Store
 	config   *config
 	now      func() time.Duration
+	real     bool         // it is the system's
+	ahead    atomic.Int64 // of the time since started, by now, when it was looked at last
 	started  time.Time
 	program  string
 	weak     []string        // what is not in force that should be
@@ -45,6 +47,7 @@ type Cache struct {
 	watched atomic.Bool // logind tells of suspend, screen lock and logout
 
 	publishing sync.Mutex // one writer of the generation file, so that the last word wins
+	locking    sync.Mutex // one writer of the marker of `keyrack lock`, for the same reason
 
 	mu      sync.Mutex
 	epoch   uint64 // grows whenever an answer in preparation may have become wrong
@@ -65,6 +68,7 @@ type Cache struct {
 type grant struct {
 	digest worksite.Digest
 	site   *worksite.Site
+	word   worksite.Word   // the person's, on site
 	values map[string]held // by the secret's name
 	flight *flight
 
@@ -176,6 +180,8 @@ func (c *Cache) Lock(context.Context) error {
 // lockWhere locks where due says so of the time that it is. It wipes first and
 // reports afterwards what went wrong.
 func (c *Cache) lockWhere(due func(now time.Duration) bool) error {
+	c.locking.Lock()
+	defer c.locking.Unlock()
 	c.mu.Lock()
 	if !due(c.now()) {
 		c.mu.Unlock()
@@ -212,6 +218,8 @@ func (c *Cache) Unlock(ctx context.Context, key []byte, ttl time.Duration) error
 	if err != nil {
 		return full(err)
 	}
+	c.locking.Lock()
+	defer c.locking.Unlock()
 	if err := os.Remove(c.place.Locked); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.arena.Free(own)
 		return failed("unlocking: " + err.Error())
@@ -260,11 +268,11 @@ func (c *Cache) Touch(context.Context) error {
 	return c.told(shells)
 }
 
-// isLocked says whether `keyrack lock` is in force.
+// isLocked says whether `keyrack lock` is in force. Its marker is for the next
+// daemon: this one wrote it.
 func (c *Cache) isLocked() bool {
 	c.lockIfIdle()
-	marked := c.marked()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.locked || marked
+	return c.locked
 }

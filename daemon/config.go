@@ -37,9 +37,14 @@ type config struct {
 
 	mu   sync.Mutex
 	seen stamp
+	firm bool // every change after seen shows in the stamp
 	got  limits
 	err  error
 }
+
+// settled is how old a file's last change must be for every later one to show in
+// its stamp: two within a tick of the file system's clock leave the same.
+const settled = 3 * time.Second
 
 // stamp tells one state of a file from another.
 type stamp struct {
@@ -57,6 +62,7 @@ func (c *config) read() (limits, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var st unix.Stat_t
+	began := time.Now()
 	err := unix.Stat(c.path, &st)
 	switch {
 	case c.path == "", errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
@@ -64,9 +70,9 @@ func (c *config) read() (limits, error) {
 	case err != nil:
 		return limits{}, c.bad("%v", err)
 	}
-	if now := stampOf(st); now != c.seen {
+	if now := stampOf(st); now != c.seen || !c.firm {
 		c.got, c.err = c.load()
-		c.seen = now
+		c.seen, c.firm = now, began.UnixNano()-max(now.mtime.Nano(), now.ctime.Nano()) >= int64(settled)
 	}
 	return c.got, c.err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -327,7 +326,7 @@ func (a *answer) wait(site string, names []string, hook bool) {
 // The server's end.
 
 // question answers the verb of that name.
-func (s *server) question(ctx context.Context, conn *net.UnixConn, from *peer, root string) {
+func (s *server) question(ctx context.Context, conn *connection, from *peer, root string) {
 	q, err := s.cache.question(ctx, root, from.pid)
 	answer, err := asJSON(q, err)
 	if err == nil {
@@ -341,7 +340,7 @@ func (s *server) question(ctx context.Context, conn *net.UnixConn, from *peer, r
 }
 
 // redeem answers the verb answer, as grant is answered.
-func (s *server) redeem(ctx context.Context, conn *net.UnixConn, from *peer, token, word, command string) {
+func (s *server) redeem(ctx context.Context, conn *connection, from *peer, token, word, command string) {
 	if word != answerYes && word != answerNo {
 		s.write(conn, failed("malformed request").Fields())
 		return

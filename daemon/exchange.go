@@ -1,41 +1,44 @@
 package daemon
 
 import (
-	"io"
-	"net"
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"keyrack/daemon/arena"
 	"keyrack/daemon/wire"
 )
 
-// read reads the request, in bounded time and among a bounded number of others.
-// It lies in the arena, since it may hold a value, until wipe is called.
-func (s *server) read(conn *net.UnixConn) (request [][]byte, wipe func(), err error) {
-	s.mu.Lock()
-	place := s.reading.PushBack(conn)
-	if s.reading.Len() > maxReading {
-		s.reading.Front().Value.(*net.UnixConn).Close()
-		s.reading.Remove(s.reading.Front())
-	}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.reading.Remove(place)
-		s.mu.Unlock()
-	}()
+// read reads the request. It lies in the arena, since it may hold a value, until
+// wipe is called.
+func (s *server) read(conn *connection) (request [][]byte, wipe func(), err error) {
 	space := &requestSpace{server: s}
 	if err := space.take(smallRequest); err != nil {
 		return nil, nil, err
 	}
-	request, err = wire.ReadFrameIn(space.block.Bytes()[:0], &patient{conn: conn}, wire.MaxRequest, space.grow)
+	request, err = wire.ReadFrameIn(space.block.Bytes()[:0], conn, wire.MaxRequest, space.grow)
 	if err != nil {
 		space.give()
 		return nil, nil, err
 	}
 	return request, space.give, nil
+}
+
+// waits counts a client that has let the daemon wait for its request, until done:
+// where there are many, the one that has waited longest is dropped.
+func (s *server) waits(conn *connection) (done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place := s.reading.PushBack(conn)
+	if s.leaving {
+		conn.drop()
+	}
+	if s.reading.Len() > maxReading {
+		s.dropOldestLocked()
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.reading.Remove(place)
+	}
 }
 
 // requestSpace is the place in the arena that one request takes, a small one until
@@ -81,77 +84,21 @@ func (r *requestSpace) grow(old []byte, size int) ([]byte, error) {
 	return r.block.Bytes()[:len(old)], nil
 }
 
-// patient reads what a client sends, straight into the memory that it is given.
-// The client's time begins when it lets the daemon wait.
-type patient struct {
-	conn    *net.UnixConn
-	waiting bool
-}
-
-func (p *patient) Read(b []byte) (n int, err error) {
-	raw, err := p.conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var failure error
-	err = raw.Read(func(fd uintptr) bool {
-		n, failure = ignoringEINTR(unix.Read, int(fd), b)
-		if failure != unix.EAGAIN {
-			return true
-		}
-		if !p.waiting {
-			p.waiting = true
-			p.conn.SetReadDeadline(time.Now().Add(requestTime))
-		}
-		return false
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case failure != nil:
-		return 0, failure
-	case n == 0:
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func ignoringEINTR(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
-	for {
-		n, err := call(fd, b)
-		if err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
 // send writes f, straight from where it lies. Before each write it asks still
 // whether it may: an error of that is returned where nothing has gone out yet.
 // Where something has, the answer stays cut.
-func (s *server) send(conn *net.UnixConn, f frame, still func() error) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil // a client that went away has no use for the answer
-	}
+func (s *server) send(conn *connection, f frame, still func() error) error {
 	left := f.bytes
 	var refused error
-	waiting := false
-	raw.Write(func(fd uintptr) bool {
+	_ = conn.write(func() (done bool) { // a client that went away has no use for the answer
 		for len(left) > 0 {
 			if refused = still(); refused != nil {
 				return true
 			}
-			n, err := ignoringEINTR(unix.Write, int(fd), left)
+			n, err := ignoringEINTR(unix.Write, conn.fd, left)
 			left = left[n:]
-			if err == unix.EAGAIN {
-				if !waiting {
-					waiting = true
-					conn.SetWriteDeadline(time.Now().Add(requestTime))
-				}
-				return false
-			}
 			if err != nil {
-				return true
+				return err != unix.EAGAIN
 			}
 		}
 		return true

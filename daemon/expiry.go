@@ -32,9 +32,26 @@ func (c *Cache) takeClock() (err error) {
 		c.alarm = newTimerAlarm(c.now, c.sweep)
 		return nil
 	}
-	c.now = bootTime
+	c.now, c.real = bootTime, true
+	c.exactly()
 	c.alarm, err = newAlarm(c.sweep)
 	return err
+}
+
+// exactly is the time that counts. roughly costs no system call and lags behind by
+// what the machine slept since the last exact look: an answer is put together by
+// it, and stands only if valid says so by the exact time.
+func (c *Cache) exactly() time.Duration {
+	now := c.now()
+	c.ahead.Store(int64(now - time.Since(c.started)))
+	return now
+}
+
+func (c *Cache) roughly() time.Duration {
+	if !c.real {
+		return c.now()
+	}
+	return time.Since(c.started) + time.Duration(c.ahead.Load())
 }
 
 // wipeLocked ends every value, the rack's key and what is being fetched, and with

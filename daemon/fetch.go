@@ -31,7 +31,7 @@ func (c *Cache) plan(root string) (*plan, error) {
 	if !strings.HasPrefix(root, "/") {
 		return nil, &wire.Error{Status: wire.Invalid, Message: "the worksite's directory has no absolute path"}
 	}
-	site, err := c.readSite(root)
+	site, unapproved, err := c.review(root)
 	if err != nil && c.store.Denied(root) {
 		return nil, errDenied
 	}
@@ -39,7 +39,6 @@ func (c *Cache) plan(root string) (*plan, error) {
 		return nil, &wire.Error{Status: wire.Invalid, Message: err.Error()}
 	}
 	p := &plan{root: root, site: site, digest: site.Digest}
-	unapproved := c.approved(site)
 	if errors.Is(unapproved, errDenied) {
 		return p, unapproved
 	}
@@ -100,7 +99,7 @@ func (c *Cache) fetch(ctx context.Context, p *plan) (map[string]error, error) {
 // board joins the flight for p's worksite, starting one where something is
 // needed; nil means that nothing is.
 func (c *Cache) board(p *plan) *flight {
-	now := c.rackStamp()
+	at := c.rackStamp()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.grants[p.root]
@@ -116,9 +115,10 @@ func (c *Cache) board(p *plan) *flight {
 		return g.flight
 	}
 	var names []string
+	now := c.now()
 	for _, s := range p.site.Secrets {
-		_, ok := g.get(p, s.Name, c.now())
-		if !ok && !(g.absent[s.Name] != nil && g.stamp == now) {
+		_, ok := g.get(p, s.Name, now)
+		if !ok && !(g.absent[s.Name] != nil && g.stamp == at) {
 			names = append(names, s.Name)
 		}
 	}
@@ -130,9 +130,23 @@ func (c *Cache) board(p *plan) *flight {
 	epoch, f := c.epoch, g.flight
 	c.flights.Go(func() {
 		defer stop()
-		c.fly(ctx, p, g, f, names, now, epoch)
+		c.fly(ctx, p, g, f, names, at, epoch)
 	})
 	return f
+}
+
+// holdsAll says whether everything that p asks for is held, which spares a fetch
+// and its look at the rack's file.
+func (c *Cache) holdsAll(p *plan, now time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.grants[p.root]
+	for _, s := range p.site.Secrets {
+		if _, ok := g.get(p, s.Name, now); !ok {
+			return false
+		}
+	}
+	return g != nil
 }
 
 // known is why the names that are known to be absent have no value.

@@ -24,7 +24,7 @@ type ticket struct {
 func (c *Cache) valid(t ticket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
+	now := c.exactly()
 	ok := t.epoch == c.epoch && (t.until == 0 || now < t.until) && !c.idle.overLocked(now)
 	if ok && t.until != 0 {
 		c.gaveLocked(now)
@@ -75,11 +75,15 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 		return a.frame(), t
 	}
 	c.listen(q, a.Mode)
-	problems, err := c.fetch(ctx, p)
-	if err != nil {
-		a.refuse(ofSite(p.site.Name, err))
+	now := c.roughly()
+	var problems map[string]error
+	if !c.holdsAll(p, now) {
+		if problems, err = c.fetch(ctx, p); err != nil {
+			a.refuse(ofSite(p.site.Name, err))
+		}
+		now = c.now()
 	}
-	f, until, err := c.collect(q, p, a, problems)
+	f, until, err := c.collect(q, p, a, problems, now)
 	if err != nil {
 		a.vars, a.names, a.Summary = nil, nil, ""
 		a.refuse(ofSite(p.site.Name, err))
@@ -123,11 +127,11 @@ func (a *answer) refuse(err error) {
 // collect encodes the answer with the values that are held, and what stands for
 // those that are not: a default, nothing, or the reason. until is the moment when
 // the first value ends.
-func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error) (f frame, until time.Duration, err error) {
+func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, now time.Duration) (f frame, until time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.now()
 	g := c.grants[p.root]
+	a.vars, a.names = make([]variable, 0, len(p.site.Secrets)), make([]string, 0, len(p.site.Secrets))
 	var waiting []string
 	c.confirm.reviseLocked(p)
 	for _, s := range p.site.Secrets {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"os"
 	"strconv"
 	"time"
@@ -45,12 +44,18 @@ var verbs = map[string]verb{
 }
 
 // answer answers one request, from the protocol version on.
-func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, request [][]byte) {
+func (s *server) answer(ctx context.Context, conn *connection, from *peer, request [][]byte) {
 	if len(request) < 2 {
 		s.write(conn, failed("malformed request").Fields())
 		return
 	}
 	version, name, args := string(request[0]), string(request[1]), request[2:]
+	if name != wire.VerbHook && name != wire.VerbGrant { // they change nothing, and look at the peer when their answer is ready
+		if err := from.same(); err != nil {
+			s.write(conn, asError(err).Fields())
+			return
+		}
+	}
 	switch {
 	case name == wire.VerbPing:
 		s.write(conn, fields(wire.OK, strconv.Itoa(os.Getpid()), Version))
@@ -75,7 +80,7 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, from *peer, req
 }
 
 // plain answers the verbs of the table.
-func (s *server) plain(ctx context.Context, conn *net.UnixConn, from *peer, name string, args [][]byte) {
+func (s *server) plain(ctx context.Context, conn *connection, from *peer, name string, args [][]byte) {
 	row, known := verbs[name]
 	if !known || len(args) != row.args {
 		s.write(conn, failed("malformed request").Fields())
@@ -116,7 +121,7 @@ var errOvertaken error = failed(changedTooFast)
 // grant answers hook and grant. Whether the answer still stands is looked at once
 // more just before it is written: time passes in between, and a process that was
 // stopped meanwhile gives none of it out.
-func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Query) {
+func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Query) {
 	who := s.who(from, q)
 	for range 3 {
 		f, t := s.cache.prepare(ctx, q)
@@ -125,12 +130,12 @@ func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Qu
 			if err := from.same(); err != nil {
 				return err
 			}
-			if !logged && s.cache.valid(t) {
-				logged = true
-				s.logGrant(who, q, t.given)
-			}
 			if !s.cache.valid(t) {
 				return errOvertaken
+			}
+			if !logged { // waits for nothing
+				logged = true
+				s.logGrant(who, q, t.given)
 			}
 			return nil
 		})
@@ -149,7 +154,7 @@ func (s *server) grant(ctx context.Context, conn *net.UnixConn, from *peer, q Qu
 }
 
 // get answers get.
-func (s *server) get(ctx context.Context, conn *net.UnixConn, from *peer, args [][]byte) {
+func (s *server) get(ctx context.Context, conn *connection, from *peer, args [][]byte) {
 	f, err := s.cache.value(ctx, string(args[0]), string(args[1]))
 	defer s.cache.free(f)
 	if err == nil {

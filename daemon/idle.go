@@ -56,7 +56,13 @@ func (c *Cache) gave() bool {
 
 // lockIfIdle does what `keyrack lock` does where the time for that has come.
 func (c *Cache) lockIfIdle() {
-	over := false
+	c.mu.Lock()
+	_, idles := c.idle.endLocked()
+	over := idles && c.idle.overLocked(c.now())
+	c.mu.Unlock()
+	if !over {
+		return
+	}
 	_ = c.lockWhere(func(now time.Duration) bool { // it has wiped; a marker that can't be written is for who locks by hand
 		over = c.idle.overLocked(now)
 		return over

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	case "connect":
 		err = connectOnce()
 	case "echo":
-		err = echo(os.Args[2])
+		err = echo(os.Args[2], os.Args[3])
 	case "stop":
 		err = stopHere()
 	case "ask-as":

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +22,7 @@ type peer struct {
 	pid     int
 	session string
 	program program
+	known   *known // what is remembered of the process, nil for nothing
 	handle  handle
 }
 
@@ -32,40 +32,29 @@ var (
 	errAnother = refused("the process that asked now runs another program")
 )
 
-// newPeer finds out who is at the other end of conn. The caller closes it.
-func newPeer(conn *net.UnixConn) (*peer, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
+// newPeer finds out who is at the other end of the socket fd. The caller closes it.
+func newPeer(fd int) (*peer, error) {
+	uid, pid, err := wire.Peer(fd)
+	p := &peer{pid: pid}
+	if err == nil && uid == own {
+		p.handle, err = hold(fd, pid)
 	}
-	p := &peer{}
-	uid := -1
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		uid, p.pid, failed = wire.Peer(int(fd))
-		if failed == nil && uid == os.Geteuid() {
-			p.handle, failed = hold(int(fd), p.pid)
-		}
-	})
 	switch {
-	case err != nil:
-		return nil, err
-	case uid != os.Geteuid():
+	case uid != own:
 		return nil, refused("this daemon serves another user")
-	case errors.Is(failed, errEnded):
+	case errors.Is(err, errEnded):
 		return nil, errEnded
-	case errors.Is(failed, unix.EMFILE) || errors.Is(failed, unix.ENFILE):
-		return nil, failed
-	case failed != nil:
-		return nil, refused("who asks is unknown (" + failed.Error() + ")")
-	}
-	p.session, p.program = wire.SessionOf(p.pid), programOf(p.pid)
-	if err := p.same(); err != nil {
-		p.close()
+	case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE):
 		return nil, err
+	case err != nil:
+		return nil, refused("who asks is unknown (" + err.Error() + ")")
 	}
+	p.program = programOf(p.pid)
 	return p, nil
 }
+
+// own is the user whose daemon this is.
+var own = os.Geteuid()
 
 // same says whether the process still lives, and runs the program that it ran. An
 // exec before the daemon first looked can't be seen.

@@ -37,6 +37,11 @@ func (h handle) alive() bool {
 	return err == nil && start == h.start
 }
 
+// identity is none: nothing here outlives a pid.
+type identity struct{}
+
+func (handle) identity() (identity, bool) { return identity{}, false }
+
 func (h handle) close() {}
 
 // program is unknown: macOS has no id of the file that a process runs.

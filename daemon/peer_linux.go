@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,30 @@ func (h handle) alive() bool {
 		}
 	}
 }
+
+// identity is the number of a process that no later one has until the machine
+// starts again: that of the inode of its pidfd, since Linux 6.9.
+type identity uint64
+
+func (h handle) identity() (identity, bool) {
+	var st unix.Stat_t
+	if !numbered() || unix.Fstat(int(h), &st) != nil {
+		return 0, false
+	}
+	return identity(st.Ino), true
+}
+
+// numbered says whether pidfds have inodes of their own. Before, all shared one.
+var numbered = sync.OnceValue(func() bool {
+	const magic = 0x50494446 // PID_FS_MAGIC
+	own, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(own)
+	var fs unix.Statfs_t
+	return unix.Fstatfs(own, &fs) == nil && fs.Type == magic
+})
 
 func (h handle) close() { unix.Close(int(h)) }
 

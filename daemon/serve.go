@@ -67,8 +67,10 @@ func Serve(ctx context.Context, o Options) error {
 }
 
 func serve(ctx context.Context, o Options, report *report) error {
-	ctx, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
-	defer cancel()
+	ctx, ignore := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
+	defer ignore() // last: a signal while it leaves must not cut that short
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
 	unlock, err := takeLock(o.Place)
 	if err != nil {
 		return err
@@ -88,9 +90,9 @@ func serve(ctx context.Context, o Options, report *report) error {
 	if err := cache.refuseWeak(); err != nil {
 		return err
 	}
-	defer watch(ctx, o, cache, cancel)()
+	defer watch(ctx, o, cache, leave)()
 	report.up()
-	return newServer(o, cache, cancel).run(ctx, listener)
+	return newServer(o, cache, leave).run(ctx, listener)
 }
 
 // report is how a daemon that wire.Start spawned tells how its start went. A

@@ -34,17 +34,26 @@ type server struct {
 	unused  time.Duration
 	clients sync.WaitGroup
 	peers   audit.Peers
+	known   acquaintances
 
 	requests atomic.Int64 // the bytes that requests take in the arena
 
-	mu       sync.Mutex
-	reading  *list.List // of *net.UnixConn
-	working  int
-	idleTime *time.Timer // due when nobody has used the daemon for unused
+	next   chan int // clients, for goroutines that wait for one
+	idling atomic.Int64
+
+	began    time.Time
+	lastUse  atomic.Int64 // after began, in nanoseconds
+	idleTime *time.Timer  // due when nobody has used the daemon for unused
+	timed    atomic.Bool  // it runs
+
+	mu      sync.Mutex
+	reading *list.List // of *connection: those that have let the daemon wait
+	leaving bool
+	working int
 }
 
 func newServer(o Options, cache *Cache, stop func()) *server {
-	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New()}
+	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New(), next: make(chan int), began: time.Now()}
 	if s.log == nil {
 		s.log = func(string) {}
 	}
@@ -58,35 +67,69 @@ func newServer(o Options, cache *Cache, stop func()) *server {
 // their answer for as long as it takes to write one.
 func (s *server) run(ctx context.Context, listener net.Listener) error {
 	s.idleTime = time.AfterFunc(s.unused, s.leaveIfUnused)
+	s.timed.Store(true)
 	defer s.idleTime.Stop()
 	s.cache.onEmpty(s.used)
-	context.AfterFunc(ctx, func() { listener.Close() })
-	for {
-		conn, err := listener.Accept()
-		if err != nil && ctx.Err() != nil {
-			break
-		}
-		if err != nil { // most likely out of descriptors: the oldest silent client has one
-			s.log("accepting: " + err.Error())
-			s.dropOldest()
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		s.clients.Add(1)
-		go s.serve(ctx, conn.(*net.UnixConn))
-	}
+	done := make(chan struct{})
+	defer close(done)
+	err := accept(ctx, listener, func(fd int) { s.dispatch(ctx, fd, done) }, func(err error) {
+		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
+		s.dropOldest()
+	})
 	s.dropAll()
 	s.clients.Wait()
 	s.peers.Close()
-	return nil
+	return err
 }
 
-// used starts the time anew after which an unused daemon leaves.
-func (s *server) used() { s.idleTime.Reset(s.unused) }
+// maxIdle is how many goroutines wait for the next client, with stacks that have
+// grown already.
+const maxIdle = 64
+
+// dispatch has a client served, by a goroutine that waits for one or by a new one.
+func (s *server) dispatch(ctx context.Context, fd int, done <-chan struct{}) {
+	s.clients.Add(1)
+	select {
+	case s.next <- fd:
+		return
+	default:
+	}
+	go func() {
+		for {
+			s.serve(ctx, fd)
+			if s.idling.Add(1) > maxIdle {
+				s.idling.Add(-1)
+				return
+			}
+			select {
+			case fd = <-s.next:
+				s.idling.Add(-1)
+			case <-done:
+				return
+			}
+		}
+	}()
+}
+
+// used starts the time anew after which an unused daemon leaves. A timer that runs
+// stays as it is: when it is due too early it is set anew.
+func (s *server) used() {
+	s.lastUse.Store(int64(time.Since(s.began)))
+	if s.timed.CompareAndSwap(false, true) {
+		s.idleTime.Reset(s.unused)
+	}
+}
 
 // leaveIfUnused ends a daemon that holds nothing and serves nobody. One that
 // holds something is asked again when it has become empty.
 func (s *server) leaveIfUnused() {
+	s.timed.Store(false)
+	if left := s.unused - (time.Since(s.began) - time.Duration(s.lastUse.Load())); left > 0 {
+		if s.timed.CompareAndSwap(false, true) {
+			s.idleTime.Reset(left)
+		}
+		return
+	}
 	s.mu.Lock()
 	busy := s.reading.Len()+s.working > 0
 	s.mu.Unlock()
@@ -97,10 +140,12 @@ func (s *server) leaveIfUnused() {
 
 // serve reads one request, answers it and closes. A panic ends that one client,
 // and its line in the log says where, not what.
-func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
+func (s *server) serve(ctx context.Context, fd int) {
+	conn := &connection{fd: fd}
+	conn.reading = func() func() { return s.waits(conn) }
 	defer s.clients.Done()
 	defer s.used()
-	defer conn.Close()
+	defer conn.close()
 	defer func() {
 		if recover() != nil {
 			s.log("a request failed at " + panicPlace())
@@ -125,25 +170,22 @@ func (s *server) serve(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	defer release()
-	if err := from.same(); err != nil {
-		s.write(conn, asError(err).Fields())
-		return
-	}
 	s.answer(ctx, conn, from, request)
 }
 
 // peer says who asks, an error where it is not this user in this login session.
 // The caller closes it.
-func (s *server) peer(conn *net.UnixConn) (*peer, error) {
-	from, err := newPeer(conn)
+func (s *server) peer(conn *connection) (*peer, error) {
+	from, err := newPeer(conn.fd)
 	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
 		s.dropOldest() // a client that has sent nothing makes room
 		time.Sleep(2 * time.Millisecond)
-		from, err = newPeer(conn)
+		from, err = newPeer(conn.fd)
 	}
 	if err != nil {
 		return nil, err
 	}
+	s.known.meet(from)
 	if err := admits(s.place, from); err != nil {
 		s.logRefused(from, "", err)
 		from.close()
@@ -154,7 +196,7 @@ func (s *server) peer(conn *net.UnixConn) (*peer, error) {
 
 // explain says what is wrong with a request that could not be read, if its client
 // can be told.
-func (s *server) explain(conn *net.UnixConn, err error) {
+func (s *server) explain(conn *connection, err error) {
 	if _, ours := errors.AsType[*wire.Error](err); ours || errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrTooBig) {
 		s.write(conn, asError(err).Fields())
 	}
@@ -163,17 +205,23 @@ func (s *server) explain(conn *net.UnixConn, err error) {
 func (s *server) dropOldest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dropOldestLocked()
+}
+
+func (s *server) dropOldestLocked() {
 	if oldest := s.reading.Front(); oldest != nil {
-		oldest.Value.(*net.UnixConn).Close()
+		oldest.Value.(*connection).drop()
 		s.reading.Remove(oldest)
 	}
 }
 
+// dropAll drops all that wait, and those that will.
 func (s *server) dropAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaving = true
 	for e := s.reading.Front(); e != nil; e = e.Next() {
-		e.Value.(*net.UnixConn).Close()
+		e.Value.(*connection).drop()
 	}
 }
 
@@ -193,7 +241,7 @@ func (s *server) begin() (release func(), err error) {
 }
 
 // write sends an answer whose fields are those after the version and hold no value.
-func (s *server) write(conn *net.UnixConn, fields [][]byte) {
+func (s *server) write(conn *connection, fields [][]byte) {
 	f, err := encode(fields)
 	if err != nil {
 		f, _ = encode(asError(err).Fields())

@@ -7,30 +7,37 @@ import (
 	"keyrack/worksite"
 )
 
-// readSite reads the file of the worksite at root. One that is held is not parsed
-// again while its bytes are the same.
-func (c *Cache) readSite(root string) (*worksite.Site, error) {
+// review reads the file of the worksite at root, and says why it is not approved.
+// Of one that is held the last word counts for as long as it stands.
+func (c *Cache) review(root string) (site *worksite.Site, unapproved error, err error) {
 	c.mu.Lock()
 	g := c.grants[root]
-	c.mu.Unlock()
+	var word worksite.Word
 	if g != nil {
-		return g.site.Reread()
+		site, word = g.site, g.word
 	}
-	return worksite.Read(root)
+	c.mu.Unlock()
+	if !word.Stands() {
+		site, word, err = c.store.Review(root, site)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.mu.Lock()
+		if g != nil && g.site == site {
+			g.word = word
+		}
+		c.mu.Unlock()
+	}
+	switch word.Approval {
+	case worksite.Allowed:
+		return site, nil, nil
+	case worksite.Denied:
+		return site, errDenied, nil
+	}
+	return site, &wire.Error{Status: wire.NotAllowed, Message: site.Name + ": not allowed", Hint: "keyrack allow"}, nil
 }
 
 var errDenied = &wire.Error{Status: wire.NotAllowed, Message: "denied", Hint: "keyrack allow"}
-
-// approved says whether the person has approved the site as it was read.
-func (c *Cache) approved(site *worksite.Site) error {
-	switch c.store.Check(site) {
-	case worksite.Allowed:
-		return nil
-	case worksite.Denied:
-		return errDenied
-	}
-	return &wire.Error{Status: wire.NotAllowed, Message: site.Name + ": not allowed", Hint: "keyrack allow"}
-}
 
 // ttl is how long a value of s may be held.
 func (p *plan) ttl(s worksite.Secret) time.Duration {
