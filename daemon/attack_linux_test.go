@@ -134,9 +134,9 @@ func (k *talker) line(t *testing.T) string {
 	return strings.TrimSuffix(line, "\n")
 }
 
-func (k *talker) say(t *testing.T) {
+func (k *talker) say(t *testing.T, line string) {
 	t.Helper()
-	if _, err := io.WriteString(k.in, "\n"); err != nil {
+	if _, err := io.WriteString(k.in, line+"\n"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -207,8 +207,8 @@ func TestSpinningAttackerIsTooLate(t *testing.T) {
 	tg := newTarget(t)
 	attacker := tg.talk(t, append([]string{"spin"}, tg.value...)...)
 	attacker.line(t) // ready
-	check := func() (tries, opened, found int) {
-		attacker.say(t)
+	check := func(pid string) (tries, opened, found int) {
+		attacker.say(t, pid)
 		if _, err := fmt.Sscanf(attacker.line(t), "tries %d opened %d found %d", &tries, &opened, &found); err != nil {
 			t.Fatal(err)
 		}
@@ -217,11 +217,10 @@ func TestSpinningAttackerIsTooLate(t *testing.T) {
 	caught := 0
 	for range controls {
 		prey := tg.talk(t, append([]string{"victim", "daemon", "run"}, tg.value...)...)
-		prey.line(t)
-		if _, _, found := check(); found > 0 {
+		if _, _, found := check(prey.line(t)); found > 0 {
 			caught++
 		}
-		prey.say(t)
+		prey.say(t, "")
 		prey.cmd.Wait()
 	}
 	t.Logf("of a program that closes itself in main the value was read in %d of %d starts", caught, controls)
@@ -232,7 +231,7 @@ func TestSpinningAttackerIsTooLate(t *testing.T) {
 	for n := range starts {
 		// A client waits two seconds, which a machine under this attack may need.
 		await(t, "the daemon to start", func() bool { return tg.call("exec", "--", "true").Run() == nil })
-		tries, opened, found := check()
+		tries, opened, found := check(strings.TrimSpace(tg.run(t, "connect")))
 		tried, got = tried+tries, got+opened
 		if found > 0 {
 			t.Errorf("start %d: %d of %d descriptors read the value", n, found, opened)

@@ -164,21 +164,17 @@ func victim(args []string) error {
 }
 
 // spin watches for new processes and opens the memory of each that could become a
-// daemon, again and again while it starts. On each line of standard input it looks
-// through all that it could open for the value whose parts are args, tells how many
-// descriptors of a daemon it has and whether one leads to the value, and forgets
-// them.
+// daemon, again and again while it starts. Each line of standard input is the pid
+// of what became one: spin looks through all of it that it could open for the value
+// whose parts are args, tells how often it tried, how many descriptors it has and
+// whether one leads to the value, and forgets everything.
 func spin(args []string) error {
 	value := []byte(strings.Join(args, ""))
-	lines := make(chan error)
+	lines := make(chan string)
 	go func() {
-		input := bufio.NewReader(os.Stdin)
-		for {
-			_, err := input.ReadString('\n')
-			lines <- err
-			if err != nil {
-				return
-			}
+		defer close(lines)
+		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+			lines <- input.Text()
 		}
 	}()
 	fmt.Println("ready")
@@ -186,11 +182,11 @@ func spin(args []string) error {
 	var hunted, caught []*prey
 	for {
 		select {
-		case err := <-lines:
-			if err != nil {
+		case line, open := <-lines:
+			if !open {
 				return nil
 			}
-			tell(caught, value)
+			tell(caught, line, value)
 			hunted, caught = nil, nil
 		default:
 		}
@@ -252,11 +248,10 @@ func (p *prey) snatch() {
 	}
 }
 
-func tell(prey []*prey, value []byte) {
+func tell(prey []*prey, pid string, value []byte) {
 	tries, opened, found := 0, 0, 0
 	for _, p := range prey {
-		cmdline, _ := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/cmdline")
-		mine := bytes.Contains(cmdline, []byte("daemon\x00run"))
+		mine := strconv.Itoa(p.pid) == pid
 		for i := 0; i < len(p.open); i += 2 {
 			if mine {
 				opened++

@@ -1,12 +1,13 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -18,12 +19,17 @@ import (
 
 // inSession runs a program in a login session of its own, as a login does. An
 // audit session can be begun once, or by who may control the audit.
+//
+// The number is a thread's: the one that gets it has to be the one that becomes
+// the program.
 func inSession(args []string) error {
-	if err := os.WriteFile("/proc/self/loginuid", []byte(strconv.Itoa(os.Getuid())), 0); err != nil {
+	runtime.LockOSThread()
+	if err := os.WriteFile("/proc/thread-self/loginuid", []byte(strconv.Itoa(os.Getuid())), 0); err != nil {
 		return fmt.Errorf("no session: %w", err)
 	}
-	if wire.SessionID() == "" {
-		return errors.New("no session: the kernel numbers none")
+	number, err := os.ReadFile("/proc/thread-self/sessionid")
+	if err != nil || string(number) == strconv.FormatUint(math.MaxUint32, 10) {
+		return fmt.Errorf("no session: the kernel numbers none (%q, %v)", number, err)
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {
