@@ -41,10 +41,15 @@ func begin(o *Options, report *report) (left bool, err error) {
 		if report.pipe != nil {
 			files = []*os.File{os.Stdin, os.Stdout, os.Stderr, report.pipe}
 			environ = append(environ, fmt.Sprintf("%s=%d", wire.ReadyVariable, readyFD))
+		} else {
+			environ = append(environ, listenVariables()...)
 		}
 		return true, harden.Again(o.Program, os.Args, environ, files)
 	}
 	o.Program = state.Program
+	if o.socket, err = givenSocket(); err != nil {
+		return false, err
+	}
 	if err := setEnvironment(append(environ, "GOTRACEBACK=none")); err != nil {
 		return false, err
 	}

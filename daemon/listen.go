@@ -20,7 +20,9 @@ const leaveTime = time.Second
 
 // takeLock makes this process the one daemon of p, or returns ErrRunning. The
 // file stays when the lock goes: removing it would let two daemons hold one lock.
-func takeLock(p wire.Place) (release func(), err error) {
+// activated says that the socket is an init system's, which takes clients whether
+// or not there is a daemon.
+func takeLock(p wire.Place, activated bool) (release func(), err error) {
 	if err := p.Make(); err != nil {
 		return nil, err
 	}
@@ -28,7 +30,7 @@ func takeLock(p wire.Place) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the daemon's lock: %w", err)
 	}
-	if err := flock(file, p); err != nil {
+	if err := flock(file, p, activated); err != nil {
 		file.Close()
 		return nil, err
 	}
@@ -42,7 +44,7 @@ func takeLock(p wire.Place) (release func(), err error) {
 
 // flock locks file, waiting a moment for a daemon that holds it but listens no
 // more.
-func flock(file *os.File, p wire.Place) error {
+func flock(file *os.File, p wire.Place, activated bool) error {
 	for deadline := time.Now().Add(leaveTime); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
@@ -51,7 +53,7 @@ func flock(file *os.File, p wire.Place) error {
 		case errors.Is(err, unix.EINTR):
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return fmt.Errorf("locking %s: %w", p.Lock, err)
-		case answers(p) || time.Now().After(deadline):
+		case !activated && answers(p) || time.Now().After(deadline):
 			holder, _ := os.ReadFile(p.Lock)
 			return running(strings.TrimSpace(string(holder)))
 		}
@@ -82,6 +84,15 @@ func running(pid string) error {
 		return ErrRunning
 	}
 	return fmt.Errorf("%w (pid %s)", ErrRunning, pid)
+}
+
+// listenOr takes the socket given, which nobody may remove, or with 0 listens.
+func listenOr(p wire.Place, given int) (listener net.Listener, unlink func(), err error) {
+	if given == 0 {
+		return listen(p)
+	}
+	listener, err = adopt(p, given)
+	return listener, func() {}, err
 }
 
 // listen binds the socket of p, whose lock the caller holds, and returns what

@@ -41,6 +41,7 @@ type Options struct {
 	Program string
 
 	weak   []string // what is not in force that should be
+	socket int      // that the init system gave, 0 for none
 	opener opener   // of the rack; nil is a process of this program
 }
 
@@ -71,12 +72,12 @@ func serve(ctx context.Context, o Options, report *report) error {
 	defer ignore() // last: a signal while it leaves must not cut that short
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	unlock, err := takeLock(o.Place)
+	unlock, err := takeLock(o.Place, o.socket != 0)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	listener, unlink, err := listen(o.Place)
+	listener, unlink, err := listenOr(o.Place, o.socket)
 	if err != nil {
 		return err
 	}

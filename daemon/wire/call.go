@@ -28,6 +28,9 @@ func call(p Place, c *clock, fields [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	if p.Shared { // the kernel may name an init system, which listened first
+		pid = p.holder()
+	}
 	frame, err := Encode(append([][]byte{[]byte(Version)}, fields...)...)
 	if err != nil || len(frame) > MaxRequest {
 		return nil, &Error{Status: Invalid, Message: "the request is too big or holds a NUL byte"}
@@ -90,7 +93,7 @@ func connect(p Place, c *clock) (fd, pid int, err error) {
 	if err := p.Check(); err != nil {
 		return -1, 0, err
 	}
-	if err := p.checkSocket(); err != nil {
+	if err := p.CheckSocket(); err != nil {
 		return -1, 0, err
 	}
 	address, done, err := p.address()

@@ -112,8 +112,8 @@ func (p Place) Check() error {
 	return check(p.Dir, unix.S_IFDIR, "directory", "700")
 }
 
-// checkSocket says the same of the socket.
-func (p Place) checkSocket() error {
+// CheckSocket says the same of the socket.
+func (p Place) CheckSocket() error {
 	return check(p.Socket, unix.S_IFSOCK, "socket", "600")
 }
 

@@ -61,8 +61,15 @@ func Stop(p Place, within time.Duration) error {
 }
 
 func stop(p Place, c *clock) error {
+	if p.Shared && p.holder() == 0 { // asking an init system's socket would start one
+		return nil
+	}
 	if up, err := p.listening(c); !up {
 		return err
+	}
+	was := 0
+	if p.Shared {
+		was = p.holder()
 	}
 	var old unix.Stat_t
 	if unix.Lstat(p.Socket, &old) != nil {
@@ -75,17 +82,42 @@ func stop(p Place, c *clock) error {
 	}
 	for left := leaveTries; left > 0; {
 		var now unix.Stat_t
-		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino {
+		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino || p.Shared && p.holder() != was {
 			return nil
 		}
-		if up, err := p.listening(c); !up && err == nil {
-			left--
+		if !p.Shared {
+			if up, err := p.listening(c); !up && err == nil {
+				left--
+			}
 		}
 		if c.pause() != nil {
 			return &Error{Status: Unavailable, Message: "the daemon does not stop"}
 		}
 	}
 	return nil
+}
+
+// holder is the pid of the daemon that holds the lock, 0 where none does, -1 where
+// it is not known yet.
+func (p Place) holder() int {
+	fd, err := retryInt(func() (int, error) { return unix.Open(p.Lock, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0) })
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	if retry(func() error { return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) }) != unix.EWOULDBLOCK {
+		return 0
+	}
+	text := make([]byte, 32)
+	n, err := retryInt(func() (int, error) { return unix.Read(fd, text) })
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return -1
+	}
+	return pid
 }
 
 // leaveTries is how often stop looks for the socket of a daemon that listens no
