@@ -26,7 +26,7 @@ type peer struct {
 	handle  handle
 }
 
-// errOther says that it is not known any more who gets the answer.
+// errEnded and errAnother say that it is not known any more who gets the answer.
 var (
 	errEnded   = refused("the process that asked has ended")
 	errAnother = refused("the process that asked now runs another program")
