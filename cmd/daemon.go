@@ -14,16 +14,16 @@ import (
 func daemonCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "daemon",
-		Short: "run or stop the session's daemon, which starts by itself when it is needed",
+		Short: "run, stop or install the session's daemon, which starts by itself when it is needed",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(c, "there are daemon run and daemon stop")
+				return usage(c, "there are daemon run, stop, install and uninstall")
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return usage(c, "run or stop?") },
+		RunE: func(c *cobra.Command, _ []string) error { return usage(c, "run, stop, install or uninstall?") },
 	}
-	c.AddCommand(daemonRunCommand(), daemonStopCommand())
+	c.AddCommand(daemonRunCommand(), daemonStopCommand(), daemonInstallCommand(), daemonUninstallCommand())
 	return c
 }
 

@@ -70,6 +70,7 @@ func (s *server) who(from *peer, q Query) audit.Process {
 		return audit.Process{}
 	}
 	p := s.caller(from, q.Shell)
+	p.Session = from.session
 	return p
 }
 

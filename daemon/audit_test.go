@@ -266,6 +266,15 @@ func TestAuditOfShells(t *testing.T) {
 	}
 }
 
+// The line names the login session where there is one.
+func TestAuditOfSessions(t *testing.T) {
+	r := newAudited(t)
+	s := newServer(r.options, r.cache, func() {})
+	if p := s.who(&peer{pid: os.Getpid(), session: "7"}, Query{}); p.Session != "7" || p.PID != os.Getpid() {
+		t.Errorf("%+v", p)
+	}
+}
+
 func resolved(t *testing.T, path string) string {
 	t.Helper()
 	path, err := filepath.EvalSymlinks(path)
