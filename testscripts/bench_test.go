@@ -31,7 +31,7 @@ func BenchmarkHook(b *testing.B) {
 			}
 			bench := newHookBench(b, v)
 			for b.Loop() {
-				if shown, err := bench.term.line("round", v.family); err != nil {
+				if shown, err := bench.term.line("__keyrack_bench_round", v.family); err != nil {
 					b.Fatalf("%v: %s", err, shown)
 				}
 			}

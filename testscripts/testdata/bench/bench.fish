@@ -23,7 +23,7 @@ function measure
     echo $argv[1] (math -s0 "($finish - $begin) / $argv[2]") >>$BENCH_OUT
 end
 
-function round
+function __keyrack_bench_round
     cd $BENCH_O
     before
     after

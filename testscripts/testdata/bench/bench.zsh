@@ -12,7 +12,7 @@ measure() {
     printf '%s %.0f\n' $1 $(( (EPOCHREALTIME - begin) * 1e9 / $2 )) >>$BENCH_OUT
 }
 
-round() {
+__keyrack_bench_round() {
     cd $BENCH_O
     before; after
     measure nothing 20000 ':'
