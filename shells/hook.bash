@@ -114,7 +114,7 @@ __keyrack_fetch() {
     if ! __keyrack_wanted; then
         builtin echo '#'
     elif __keyrack_has_client; then
-        builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-
+        GOMAXPROCS=1 builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-
     fi
 }
 
@@ -316,11 +316,12 @@ __keyrack_read_file() {
 
 # --- Asking ---------------------------------------------------------------
 
+# The client is a Go program, which starts faster for one processor.
 __keyrack_ask() {
     builtin local __keyrack__code=
     __keyrack_asked=1 # stays where Ctrl-C ends all this
     if __keyrack_has_client; then
-        __keyrack__code=$(\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
+        __keyrack__code=$(GOMAXPROCS=1 \builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
     fi
     __keyrack_asked=0
     __keyrack_take "$__keyrack__code"
@@ -433,17 +434,35 @@ __keyrack_valid() {
 
 # __keyrack_keep NAME: remember its value as code, and unset it. False where it can't be.
 __keyrack_keep() {
-    builtin local "__keyrack__all=$1[@]" "__keyrack__was=__keyrack_was_$1" __keyrack__text='' __keyrack__flags
+    builtin local "__keyrack__all=$1[@]" "__keyrack__was=__keyrack_was_$1" __keyrack__text='' REPLY
     [[ ${!__keyrack__was+x} ]] && builtin return
     if [[ ${!__keyrack__all+x} ]]; then
-        __keyrack__text=$(\builtin declare -p "$1")
-        __keyrack__flags=${__keyrack__text#declare -}
-        __keyrack__flags=${__keyrack__flags%% *}
-        [ "${__keyrack__flags#*[rn]}" = "$__keyrack__flags" ] || builtin return 1
+        __keyrack_flags "$1"
+        [ "${REPLY#*[rn]}" = "$REPLY" ] || builtin return 1
+        if ((__keyrack_attributes)) && [ "${REPLY#*[aA]}" = "$REPLY" ]; then
+            builtin printf -v __keyrack__text 'declare -%s %s=%q' "${REPLY:--}" "$1" "${!1}"
+        else
+            __keyrack__text=$(\builtin declare -p "$1")
+        fi
         builtin unset -v "$1" || builtin return 1
     fi
     builtin printf -v "$__keyrack__was" %s "$__keyrack__text"
     __keyrack_names+=("$1")
+}
+
+# __keyrack_flags NAME: the letters of its attributes in REPLY, without a fork
+# from bash 4.4 on, and where it has no value, which might not fit a pipe.
+__keyrack_flags() {
+    builtin local "__keyrack__all=$1[@]"
+    if [[ ! ${!__keyrack__all+x} ]]; then
+        __keyrack_capture builtin declare -p "$1"
+    elif ((__keyrack_attributes)) && ! [ -R "$1" ]; then
+        REPLY="declare -${!__keyrack__all@a}"
+    else
+        REPLY=$(\builtin declare -p "$1")
+    fi
+    REPLY=${REPLY#declare -}
+    REPLY=${REPLY%% *}
 }
 
 __keyrack_drop() {
@@ -513,13 +532,11 @@ __keyrack_is_nested() {
 # one gets an attribute, without any other effect, which the visible one has or has not.
 __keyrack_shadowed() {
     ((__keyrack__nested && __keyrack_global)) || builtin return 1
-    builtin local __keyrack__text
+    builtin local REPLY
     builtin declare -gt "$1"
-    __keyrack__text=$(\builtin declare -p "$1")
+    __keyrack_flags "$1"
     builtin declare -g +t "$1"
-    __keyrack__text=${__keyrack__text#declare -}
-    __keyrack__text=${__keyrack__text%% *}
-    [ "${__keyrack__text#*t}" = "$__keyrack__text" ]
+    [ "${REPLY#*t}" = "$REPLY" ]
 }
 
 # --- In place, and kept in place -------------------------------------------
@@ -864,7 +881,7 @@ __keyrack_begin() {
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
     signal) # backquotes, since bash 5.2 can't handle a signal that waits when it parses $(
-        for each in '\builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-' __keyrack_fetch; do
+        for each in 'GOMAXPROCS=1 \builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-' __keyrack_fetch; do
             __keyrack_ps0+=('${__keyrack_one[__keyrack_fetching=1,0]#[x"${__keyrack_code[0]:=`{ '"$each"'; } 9>&2 2>/dev/null`}"]}${__keyrack_one[__keyrack_fetching=0]#x}')
         done
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_asked=__keyrack_inside]@P}'
@@ -913,6 +930,7 @@ __keyrack_start() {
     builtin declare -g __keyrack_global=1
     # Prompt commands are an array from 5.1 on; earlier shells run its first element alone.
     __keyrack_arrays=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501))
+    __keyrack_attributes=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) # ${x@a}
     [[ ! ${KEYRACK_EXPORTED+x} ]] || __keyrack_forget_inherited
     __keyrack_register 1
     __keyrack_find
