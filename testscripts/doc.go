@@ -57,7 +57,8 @@
 //	                prompt that the tests read, then has FILE before the hook, the hook, FILE after it;
 //	                -keeprc leaves the start-up file as it is; -trace runs it under strace
 //	type LINE       type a line, wait for the next prompt; stdout is what was shown between (standard
-//	                output and standard error, values masked); ! type: a line that ends the shell
+//	                output and standard error, values masked, without the line that a slow daemon
+//	                gets); ! type: a line that ends the shell
 //	submit LINE     type a line and do not wait
 //	send WORD...    press keys by name (enter tab ctrl-c ctrl-d ctrl-z alt-left up …) or type a word
 //	expect REGEXP   wait until what was shown since the last input matches; stdout is all of that

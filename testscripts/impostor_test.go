@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -143,7 +144,8 @@ func (i *impostor) stop() {
 	}
 }
 
-// suspend and resume a process: signal NAME PID
+// cmdSignal sends one: signal NAME PID. STOP waits until the process has stopped:
+// its threads go on until the one that takes the signal has had its turn.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	names := map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
 	if len(args) != 2 || names[args[0]] == 0 {
@@ -152,4 +154,11 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	pid, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, names[args[0]]))
+	stopped := func() bool {
+		state, _ := exec.Command("ps", "-o", "stat=", "-p", args[1]).Output()
+		return strings.HasPrefix(string(state), "T")
+	}
+	if args[0] == "STOP" && !eventually(patience, stopped) {
+		ts.Fatalf("process %s does not stop", args[1])
+	}
 }
