@@ -396,8 +396,10 @@ __keyrack_tell_now() {
 
 # The three functions that an answer calls, inside __keyrack_take.
 
+# A command that mends what the line before it says stands alone, to be pasted.
 __keyrack_say() {
-    __keyrack__lines+="keyrack: $1"$'\n'
+    [ "${1#keyrack }" != "$1" ] || __keyrack__lines+='keyrack: '
+    __keyrack__lines+=$1$'\n'
 }
 
 # shellcheck disable=SC2034 # variables of __keyrack_take
@@ -419,11 +421,9 @@ __keyrack_put() {
 
 # The letters stand one by one: what a range like a-z holds is a matter of the locale.
 __keyrack_valid() {
-    [[ $1 ]] || builtin return 1
-    [ -z "${1//[abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]/}" ] || builtin return 1
-    [ "${1#[0123456789]}" = "$1" ] || builtin return 1
     case $1 in
-    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_* | GIT_CONFIG*) builtin return 1 ;;
+    '' | [0123456789]* | *[!abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]*) builtin return 1 ;;
+    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_*) builtin return 1 ;;
     esac
     case $__keyrack_refused in
     *" $1 "*) builtin return 1 ;;

@@ -248,7 +248,7 @@ function __keyrack_tell
     if test "$__keyrack_lines" != "$__keyrack_said"
         set -g __keyrack_said $__keyrack_lines
         set -q __keyrack_lines[1]
-        and builtin printf 'keyrack: %s\n' $__keyrack_lines >&2
+        and builtin printf '%s\n' $__keyrack_lines >&2
     end
     if test -n "$argv[1]"; and test "$__keyrack_announced" = 0
         set -g __keyrack_announced 1
@@ -258,8 +258,13 @@ end
 
 # The three functions that an answer calls, inside __keyrack_ask.
 
+# A command that mends what the line before it says stands alone, to be pasted.
 function __keyrack_say
-    set -ga __keyrack_lines $argv[1]
+    if string match -q 'keyrack *' -- $argv[1]
+        set -ga __keyrack_lines $argv[1]
+    else
+        set -ga __keyrack_lines "keyrack: $argv[1]"
+    end
 end
 
 function __keyrack_end

@@ -241,8 +241,10 @@ __keyrack_tell() {
 
 # The three functions that an answer calls, inside __keyrack_ask.
 
+# A command that mends what the line before it says stands alone, to be pasted.
 __keyrack_say() {
-    __keyrack_lines+="keyrack: ${1//$~__keyrack_control/ }$__keyrack_newline"
+    [[ $1 == "keyrack "* ]] || __keyrack_lines+="keyrack: "
+    __keyrack_lines+="${1//$~__keyrack_control/ }$__keyrack_newline"
 }
 
 __keyrack_end() {
