@@ -423,7 +423,7 @@ __keyrack_put() {
 __keyrack_valid() {
     case $1 in
     '' | [0123456789]* | *[!abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_]*) builtin return 1 ;;
-    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_*) builtin return 1 ;;
+    LD_* | DYLD_* | KEYRACK_* | __keyrack* | BASH* | ZSH_* | fish_* | __fish* | XDG_* | COMP_* | GIT_CONFIG*) builtin return 1 ;;
     esac
     case $__keyrack_refused in
     *" $1 "*) builtin return 1 ;;
