@@ -95,14 +95,21 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// version is the module's version as the Go tool stamped it, with the commit
-// where it was built from a checkout.
+// release is the version that a build gives itself, with
+// -ldflags '-X keyrack/cmd.release=v1.2.3'.
+var release string
+
+// version is what the build gave itself, else the module's version as the Go tool
+// stamped it, with the commit where it was built from a checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	text := info.Main.Version
+	text := release
+	if text == "" {
+		text = info.Main.Version
+	}
 	if text == "" {
 		text = "(devel)"
 	}

@@ -9,10 +9,12 @@ import (
 	"keyrack/daemon/wire"
 )
 
-// How long a client waits: connectTime for a daemon to answer at all, answerTime
-// for one that has work to do, such as asking an OS keyring that asks a person.
+// How long a client waits: connectTime for a daemon to answer at all, stopTime for
+// it to be gone, answerTime for one that has work to do, such as asking an OS keyring
+// that asks a person.
 const (
 	connectTime = 2 * time.Second
+	stopTime    = 5 * time.Second
 	answerTime  = 70 * time.Second
 )
 
@@ -42,7 +44,7 @@ func Connect(ctx context.Context, p wire.Place, exe string) (*Client, error) {
 // Stop ends the daemon at p, whatever its protocol version, and waits until its
 // socket is gone. It is no error when there is none.
 func Stop(ctx context.Context, p wire.Place) error {
-	within, err := limit(ctx, connectTime)
+	within, err := limit(ctx, stopTime)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,8 @@ func stop(p Place, c *clock) error {
 	}
 	for left := leaveTries; left > 0; {
 		var now unix.Stat_t
-		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino || p.Shared && p.holder() != was {
+		// The next daemon's socket may well have the number of the last one's.
+		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino || now.Ctim != old.Ctim || p.Shared && p.holder() != was {
 			return nil
 		}
 		if !p.Shared {
