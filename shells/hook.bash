@@ -126,11 +126,14 @@ __keyrack_fetch() {
 # Is all in its place, and nothing to do at this prompt?
 __keyrack_idle() {
     [[ $- != *T* ]] && ((!__keyrack_inside && !__keyrack_asked && !${#__keyrack_later[@]})) || builtin return
-    [ "${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}" = "$__keyrack_places" ] || builtin return
+    __keyrack_in_place || builtin return
     ((!__keyrack_line)) || __keyrack_covered || builtin return
     __keyrack_outside || builtin return
     __keyrack_line=$__keyrack_always
 }
+
+# Is what came after us where it was at the last prompt?
+__keyrack_in_place() { [ "${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}" = "$__keyrack_places" ]; }
 
 # The same after a cd.
 __keyrack_passing() {
@@ -408,14 +411,16 @@ __keyrack_end() {
 }
 
 __keyrack_put() {
+    builtin local "__keyrack__all=$1[@]" __keyrack__text=
     if ! __keyrack_valid "$1"; then
         __keyrack_say "a name that may not be exported is left out"
-    elif __keyrack_shadowed "$1"; then
+    elif ((__keyrack__nested)) && __keyrack_shadowed "$1"; then
         __keyrack_text= # a function's local variable: asked again when that is over
-    elif __keyrack_keep "$1"; then
-        builtin export "$1=$2" || __keyrack_say "$1 can't be set in this shell and is left alone"
-    else
+    elif [[ ${!__keyrack__all+x} ]] && ! __keyrack_keep "$1"; then
         __keyrack_say "$1 can't be set in this shell and is left alone"
+    else
+        __keyrack_names+=("$1") __keyrack_was+=("$__keyrack__text")
+        builtin export "$1=$2" || __keyrack_say "$1 can't be set in this shell and is left alone"
     fi
 }
 
@@ -432,22 +437,18 @@ __keyrack_valid() {
 
 # --- What was there before ------------------------------------------------
 
-# __keyrack_keep NAME: remember its value as code, and unset it. False where it can't be.
+# __keyrack_keep NAME: its value as code in __keyrack__text, and unset it. False where it can't be.
 __keyrack_keep() {
-    builtin local "__keyrack__all=$1[@]" "__keyrack__was=__keyrack_was_$1" __keyrack__text='' REPLY
-    [[ ${!__keyrack__was+x} ]] && builtin return
-    if [[ ${!__keyrack__all+x} ]]; then
-        __keyrack_flags "$1"
-        [ "${REPLY#*[rn]}" = "$REPLY" ] || builtin return 1
-        if ((__keyrack_attributes)) && [ "${REPLY#*[aA]}" = "$REPLY" ]; then
-            builtin printf -v __keyrack__text 'declare -%s %s=%q' "${REPLY:--}" "$1" "${!1}"
-        else
-            __keyrack__text=$(\builtin declare -p "$1")
-        fi
-        builtin unset -v "$1" || builtin return 1
+    builtin local REPLY IFS=' '
+    [[ " ${__keyrack_names[*]-} " != *" $1 "* ]] || builtin return 0 # it is ours already
+    __keyrack_flags "$1"
+    [ "${REPLY#*[rn]}" = "$REPLY" ] || builtin return 1
+    if ((__keyrack_attributes)) && [ "${REPLY#*[aA]}" = "$REPLY" ]; then
+        builtin printf -v __keyrack__text 'declare -%s %s=%q' "${REPLY:--}" "$1" "${!1}"
+    else
+        __keyrack__text=$(\builtin declare -p "$1")
     fi
-    builtin printf -v "$__keyrack__was" %s "$__keyrack__text"
-    __keyrack_names+=("$1")
+    builtin unset -v "$1"
 }
 
 # __keyrack_flags NAME: the letters of its attributes in REPLY, without a fork
@@ -465,16 +466,18 @@ __keyrack_flags() {
     REPLY=${REPLY%% *}
 }
 
+# What bash does after the client was forked costs a page fault for each name that
+# it looks up for the first time: hence few names, and one call for all variables.
 __keyrack_drop() {
-    builtin local __keyrack__name __keyrack__was
+    builtin local __keyrack__left=${#__keyrack_names[@]} IFS=
     __keyrack_held='' __keyrack_text=
-    ((${#__keyrack_names[@]})) || builtin return 0
-    for __keyrack__name in "${__keyrack_names[@]}"; do
-        __keyrack__was=__keyrack_was_$__keyrack__name
-        __keyrack_restore "$__keyrack__name" "${!__keyrack__was}"
-        builtin unset -v "$__keyrack__was"
-    done
-    __keyrack_names=()
+    ((__keyrack__left)) || builtin return 0
+    if ((__keyrack__nested)) || [[ ${__keyrack_was[*]} ]] || ! builtin unset -v "${__keyrack_names[@]}"; then
+        while ((__keyrack__left--)); do # backwards: what stood before a name that came twice is with its first
+            __keyrack_restore "${__keyrack_names[__keyrack__left]}" "${__keyrack_was[__keyrack__left]}"
+        done
+    fi
+    __keyrack_names=() __keyrack_was=()
     builtin unset -v KEYRACK_EXPORTED
 }
 
@@ -544,6 +547,16 @@ __keyrack_shadowed() {
 # __keyrack_register RAN: what came after us may have replaced anything, so look
 # at each prompt; at cd, which costs more, only after a command line.
 __keyrack_register() {
+    if [[ $__keyrack_arm ]] || ! __keyrack_in_place; then
+        __keyrack_register_all
+    fi
+    if (($1)) && { [[ ! $__keyrack_covers ]] || ! __keyrack_covered; }; then
+        __keyrack_cover
+    fi
+    __keyrack_pwd=$PWD
+}
+
+__keyrack_register_all() {
     if [[ ${BLE_ATTACHED-} ]]; then
         __keyrack_register_ble
     elif [[ ${bash_preexec_imported-}${__bp_imported-} ]]; then
@@ -554,10 +567,6 @@ __keyrack_register() {
         __keyrack_register_ps0
     fi
     __keyrack_places="${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}"
-    if (($1)) && { [[ ! $__keyrack_covers ]] || ! __keyrack_covered; }; then
-        __keyrack_cover
-    fi
-    __keyrack_pwd=$PWD
 }
 
 # A string stays one, so that who replaces it, or saves it to run it later, gets
@@ -865,7 +874,7 @@ __keyrack_find_how() {
 __keyrack_begin() {
     builtin local each
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
-    __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_later=()
+    __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_was=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
     __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
