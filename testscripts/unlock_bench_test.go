@@ -8,41 +8,48 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // BenchmarkUnlock measures what twenty wrong passphrases, tried at once by real
 // `keyrack unlock` processes, cost the daemon's other clients: the 99th percentile
-// of a warm grant of 10 secrets meanwhile, as a ratio to the same before and after
-// them. An iteration is one round of all three, and takes half a minute:
+// of a warm grant of 10 secrets meanwhile, as a ratio to the same without them. The
+// one that tries while the others wait for their turn is stopped and continued, so
+// that whatever else the machine does is in both figures. An iteration is twenty
+// tries, which take half a minute on a quiet machine:
 //
 //	go test ./testscripts -run '^$' -bench Unlock -benchtime 3x
 func BenchmarkUnlock(b *testing.B) {
 	bench := newUnlockBench(b)
-	var idle, busy []time.Duration
 	for b.Loop() {
-		idle = append(idle, bench.forA(3*time.Second)...)
-		busy = append(busy, bench.whileWrong(b, 20)...)
-		idle = append(idle, bench.forA(3*time.Second)...)
+		bench.try(b, 20)
 	}
 	b.ReportMetric(0, "ns/op")
-	for name, d := range map[string][]time.Duration{"idle": idle, "busy": busy} {
-		slices.Sort(d)
-		b.ReportMetric(float64(d[len(d)/2].Nanoseconds())/1e3, name+"-p50-µs")
-		b.ReportMetric(float64(d[len(d)*99/100].Nanoseconds())/1e3, name+"-p99-µs")
+	for name, d := range map[string][]time.Duration{"idle": bench.idle, "busy": bench.busy} {
+		b.ReportMetric(percentile(d, 50), name+"-p50-µs")
+		b.ReportMetric(percentile(d, 99), name+"-p99-µs")
 		b.ReportMetric(float64(len(d)), name+"-requests")
 	}
-	b.ReportMetric(float64(busy[len(busy)*99/100])/float64(idle[len(idle)*99/100]), "busy/idle-p99")
+	b.ReportMetric(percentile(bench.busy, 50)/percentile(bench.idle, 50), "busy/idle-p50")
+	b.ReportMetric(percentile(bench.busy, 99)/percentile(bench.idle, 99), "busy/idle-p99")
+}
+
+// percentile is in microseconds.
+func percentile(d []time.Duration, n int) float64 {
+	slices.Sort(d)
+	return float64(d[len(d)*n/100].Nanoseconds()) / 1e3
 }
 
 type unlockBench struct {
 	hookBench
 	socket  string
 	request []byte
-	failed  error
+	idle    []time.Duration // what requests took without the wrong passphrases
+	busy    []time.Duration // and with them
 }
 
 const rightPassphrase = "correct horse battery"
@@ -108,51 +115,76 @@ func (bench *unlockBench) ask() error {
 	return err
 }
 
-// until asks once a millisecond until done is closed: as one busy client does,
-// not as fast as it can.
-func (bench *unlockBench) until(done <-chan struct{}) (took []time.Duration) {
+// turn is how long a passphrase is tried, and then not.
+const turn = 300 * time.Millisecond
+
+// ticking asks once a millisecond for one turn: as a busy client does, not as fast
+// as it can.
+func (bench *unlockBench) ticking(b *testing.B) (took []time.Duration) {
+	b.Helper()
 	every := time.NewTicker(time.Millisecond)
 	defer every.Stop()
-	for {
-		select {
-		case <-done:
-			return took
-		case <-every.C:
-			start := time.Now()
-			if err := bench.ask(); err != nil {
-				bench.failed = err
-				return took
+	for end := time.Now().Add(turn); time.Now().Before(end); <-every.C {
+		start := time.Now()
+		if err := bench.ask(); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	return took
+}
+
+// try has n processes try a wrong passphrase each, and measures until all have.
+func (bench *unlockBench) try(b *testing.B, n int) {
+	b.Helper()
+	ended := make(chan error, n)
+	for i := range n {
+		c := exec.Command(filepath.Join(binDir, "keyrack"), "unlock")
+		c.Dir, c.Env, c.Stdin = bench.dir+"/w", bench.env, strings.NewReader(fmt.Sprintf("wrong %d\n", i))
+		if err := c.Start(); err != nil {
+			b.Fatal(err)
+		}
+		go func() { ended <- c.Wait() }()
+	}
+	for left := n; left > 0; {
+		bench.busy = append(bench.busy, bench.ticking(b)...)
+		if pid := bench.trying(b); pid > 0 && syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			bench.idle = append(bench.idle, bench.ticking(b)...)
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+		for more := true; more; {
+			select {
+			case err := <-ended:
+				if err == nil {
+					b.Error("a wrong passphrase unlocks")
+				}
+				left--
+			default:
+				more = false
 			}
-			took = append(took, time.Since(start))
 		}
 	}
 }
 
-func (bench *unlockBench) forA(moment time.Duration) []time.Duration {
-	done := make(chan struct{})
-	time.AfterFunc(moment, func() { close(done) })
-	return bench.until(done)
-}
-
-// whileWrong asks for as long as n processes try wrong passphrases.
-func (bench *unlockBench) whileWrong(b *testing.B, n int) []time.Duration {
+// trying is the process whose turn it is: the one that has the lock of the queue; 0
+// where none has it just now.
+func (bench *unlockBench) trying(b *testing.B) int {
 	b.Helper()
-	var tries sync.WaitGroup
-	done := make(chan struct{})
-	for i := range n {
-		c := exec.Command(filepath.Join(binDir, "keyrack"), "unlock")
-		c.Dir, c.Env, c.Stdin = bench.dir+"/w", bench.env, strings.NewReader(fmt.Sprintf("wrong %d\n", i))
-		tries.Go(func() {
-			if err := c.Run(); err == nil {
-				b.Error("a wrong passphrase unlocks")
-			}
-		})
+	info, err := os.Stat(filepath.Join(filepath.Dir(bench.socket), "unlocking"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	go func() { tries.Wait(); close(done) }()
-	took := bench.until(done)
-	tries.Wait()
-	if bench.failed != nil {
-		b.Fatal(bench.failed)
+	inode := fmt.Sprintf(":%d ", info.Sys().(*syscall.Stat_t).Ino)
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		b.Fatal(err)
 	}
-	return took
+	for line := range strings.Lines(string(locks)) {
+		fields := strings.Fields(line) // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE FROM TO
+		if strings.Contains(line, inode) && len(fields) > 4 && fields[1] == "FLOCK" {
+			pid, _ := strconv.Atoi(fields[4])
+			return pid
+		}
+	}
+	return 0
 }
