@@ -51,11 +51,7 @@ func (r *rig) askTogether(t *testing.T, n int) *waiters {
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		w.cmds, w.outs = append(w.cmds, cmd), append(w.outs, out)
 	}
-	await(t, "all shells to wait", func() bool {
-		r.server.mu.Lock()
-		defer r.server.mu.Unlock()
-		return r.server.working == n
-	})
+	await(t, "all shells to wait", func() bool { return r.inWork() == n })
 	return w
 }
 

@@ -15,8 +15,9 @@ import (
 	"keyrack/daemon/wire"
 )
 
-// leaveTime is how long a daemon that has stopped listening may take to leave.
-const leaveTime = time.Second
+// leaveTime is how long a daemon that has stopped listening may take to leave,
+// partingTime being a part of that.
+const leaveTime = 1500 * time.Millisecond
 
 // takeLock makes this process the one daemon of p, or returns ErrRunning. The
 // file stays when the lock goes: removing it would let two daemons hold one lock.

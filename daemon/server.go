@@ -20,9 +20,10 @@ import (
 // Bounds of the server. A client that has not sent its whole request is the first
 // to go when too many come, the oldest first.
 const (
-	requestTime = 5 * time.Second // for reading a request, and for writing an answer
-	maxReading  = 512             // clients that have not sent their request yet
-	maxWorking  = 512             // requests being answered
+	requestTime = 5 * time.Second        // for reading a request, and for writing an answer
+	partingTime = 500 * time.Millisecond // for what is in work when the daemon is to leave
+	maxReading  = 512                    // clients that have not sent their request yet
+	maxWorking  = 512                    // requests being answered
 )
 
 // server answers the clients of one daemon.
@@ -47,13 +48,14 @@ type server struct {
 	timed    atomic.Bool  // it runs
 
 	mu      sync.Mutex
-	reading *list.List // of *connection: those that have let the daemon wait
-	leaving bool
-	working int
+	reading *list.List               // of *connection: those that have let the daemon wait
+	working map[*connection]struct{} // those whose requests are being answered
+	leaving bool                     // nobody is waited for any more
+	left    bool                     // nobody is answered any more
 }
 
 func newServer(o Options, cache *Cache, stop func()) *server {
-	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New(), next: make(chan int), began: time.Now()}
+	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New(), working: map[*connection]struct{}{}, next: make(chan int), began: time.Now()}
 	if s.log == nil {
 		s.log = func(string) {}
 	}
@@ -64,7 +66,8 @@ func newServer(o Options, cache *Cache, stop func()) *server {
 }
 
 // run accepts until ctx ends, then lets the clients that are being answered have
-// their answer for as long as it takes to write one.
+// their answer, if that takes no longer than partingTime. To all others it closes
+// without a word, which has them ask the next daemon.
 func (s *server) run(ctx context.Context, listener net.Listener) error {
 	s.idleTime = time.AfterFunc(s.unused, s.leaveIfUnused)
 	s.timed.Store(true)
@@ -72,11 +75,14 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	s.cache.onEmpty(s.used)
 	done := make(chan struct{})
 	defer close(done)
-	err := accept(ctx, listener, func(fd int) { s.dispatch(ctx, fd, done) }, func(err error) {
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	err := accept(ctx, listener, func(fd int) { s.dispatch(work, fd, done) }, func(err error) {
 		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
 		s.dropOldest()
 	})
-	s.dropAll()
+	s.dropSilent()
+	defer time.AfterFunc(partingTime, func() { s.dropAll(); end() }).Stop()
 	s.clients.Wait()
 	s.peers.Close()
 	return err
@@ -131,7 +137,7 @@ func (s *server) leaveIfUnused() {
 		return
 	}
 	s.mu.Lock()
-	busy := s.reading.Len()+s.working > 0
+	busy := s.reading.Len()+len(s.working) > 0
 	s.mu.Unlock()
 	if !busy && s.cache.empty() {
 		s.stop()
@@ -164,7 +170,7 @@ func (s *server) serve(ctx context.Context, fd int) {
 		return
 	}
 	defer wipe()
-	release, err := s.begin()
+	release, err := s.begin(conn)
 	if err != nil {
 		s.write(conn, asError(err).Fields())
 		return
@@ -215,8 +221,9 @@ func (s *server) dropOldestLocked() {
 	}
 }
 
-// dropAll drops all that wait, and those that will.
-func (s *server) dropAll() {
+// dropSilent drops all that let the daemon wait for their request, and those that
+// will.
+func (s *server) dropSilent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaving = true
@@ -225,17 +232,30 @@ func (s *server) dropAll() {
 	}
 }
 
-// begin counts a request that is being answered.
-func (s *server) begin() (release func(), err error) {
+// dropAll drops all that are being answered, and those that will.
+func (s *server) dropAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.working >= maxWorking {
+	s.left = true
+	for conn := range s.working {
+		conn.drop()
+	}
+}
+
+// begin counts a request that is being answered.
+func (s *server) begin(conn *connection) (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.working) >= maxWorking {
 		return nil, failed("too many requests at once")
 	}
-	s.working++
+	s.working[conn] = struct{}{}
+	if s.left {
+		conn.drop()
+	}
 	return func() {
 		s.mu.Lock()
-		s.working--
+		delete(s.working, conn)
 		s.mu.Unlock()
 	}, nil
 }

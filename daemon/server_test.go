@@ -116,11 +116,11 @@ func TestTooManyRequestsAtOnce(t *testing.T) {
 	r := newRig(t, "none", nil)
 	s := newServer(r.options, r.cache, func() {})
 	for range maxWorking {
-		if _, err := s.begin(); err != nil {
+		if _, err := s.begin(&connection{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := s.begin()
+	_, err := s.begin(&connection{})
 	wantError(t, err, wire.Failed, "too many")
 }
 
