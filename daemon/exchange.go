@@ -79,7 +79,7 @@ func (r *requestSpace) grow(old []byte, size int) ([]byte, error) {
 	if err := r.take(size); err != nil {
 		return nil, err
 	}
-	copy(r.block.Bytes(), old)
+	arena.Move(r.block.Bytes(), old)
 	small.give()
 	return r.block.Bytes()[:len(old)], nil
 }

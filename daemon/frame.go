@@ -71,6 +71,7 @@ func (c *Cache) encodeLocked(head [][]byte, vars []variable) (frame, error) {
 		text = append(append(text, v.name...), 0)
 		text = append(append(append(text, v.plain...), v.held.block.Bytes()...), 0)
 	}
+	arena.Forget()
 	return frame{text, block}, nil
 }
 

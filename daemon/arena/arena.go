@@ -109,12 +109,30 @@ func (a *Arena) Copy(parts ...[]byte) (Block, error) {
 	if err != nil {
 		return Block{}, err
 	}
-	to := b.Bytes()[:0]
+	to := b.Bytes()
 	for _, p := range parts {
-		to = append(to, p...)
+		to = to[Move(to, p):]
 	}
 	return b, nil
 }
+
+// Move copies as much of from as fits into to, and returns how much that is. Nothing
+// of it stays in the processor's registers, from where the kernel would write it to
+// a stack with the next signal, or into a core.
+func Move(to, from []byte) int {
+	n := copy(to, from)
+	Forget()
+	return n
+}
+
+// Forget overwrites the registers that hold what was copied last, by a copy that
+// takes as many of them as there are.
+func Forget() {
+	var over [256]byte
+	copy(over[:], blank)
+}
+
+var blank = make([]byte, 256) // a variable, so that it is copied as others are
 
 // Bytes is the block's memory itself, until Free. Only copying system calls may
 // be given it: the kernel can't pin pages of the kind Secret.
