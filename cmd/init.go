@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"keyrack/daemon"
+	"keyrack/daemon/source"
 	"keyrack/shells"
 	"keyrack/worksite"
 )
@@ -58,7 +59,7 @@ func initIn(ctx context.Context, dir, from string) error {
 	if err != nil {
 		return err
 	}
-	defer wipeVars(vars)
+	defer source.WipeVars(vars)
 	if len(vars) > 0 {
 		client, err := connect(ctx)
 		if err != nil {
@@ -97,11 +98,11 @@ const siteExample = `# DATABASE_URL = ""   # "" is the rack: keyrack set DATABAS
 `
 
 // siteText is the worksite's file for the variables that init imports.
-func siteText(name string, vars []envVar) string {
+func siteText(name string, vars []source.Var) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, siteHead, name)
 	for _, v := range vars {
-		b.WriteString(v.name + " = \"\"\n")
+		b.WriteString(v.Name + " = \"\"\n")
 	}
 	if len(vars) == 0 {
 		b.WriteString(siteExample)
@@ -130,7 +131,7 @@ const dotenvName = ".env"
 
 // chooseImport reads the file that was named, or else the .env of dir if the
 // person says so, and returns what to import and from where, "" for nothing.
-func chooseImport(dir, named string) ([]envVar, string, error) {
+func chooseImport(dir, named string) ([]source.Var, string, error) {
 	if named != "" {
 		vars, err := readDotenv(named)
 		return vars, named, err
@@ -158,7 +159,7 @@ func chooseImport(dir, named string) ([]envVar, string, error) {
 	// Anything but a clear yes is a no.
 	answer, err := (&questions{}).visible(fmt.Sprintf("put %s of %s into the rack? [y/N] ", values(len(vars)), dotenvName))
 	if word := strings.ToLower(answer); err != nil || word != "y" && word != "yes" {
-		wipeVars(vars)
+		source.WipeVars(vars)
 		return nil, "", nil
 	}
 	return vars, dotenvName, nil
@@ -176,7 +177,7 @@ const maxDotenv = 1 << 20
 
 // readDotenv reads the variables of a .env file that a worksite may ask for. The
 // others are left out, and said.
-func readDotenv(path string) ([]envVar, error) {
+func readDotenv(path string) ([]source.Var, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -190,7 +191,7 @@ func readDotenv(path string) ([]envVar, error) {
 	case len(text) > maxDotenv:
 		return nil, fmt.Errorf("%s: over %d MiB", worksite.Visible(path), maxDotenv>>20)
 	}
-	vars, err := parseDotenv(text)
+	vars, err := source.ParseDotenv(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", worksite.Visible(path), err)
 	}
@@ -198,21 +199,21 @@ func readDotenv(path string) ([]envVar, error) {
 }
 
 // importable drops the variables that no worksite may ask for.
-func importable(path string, vars []envVar) ([]envVar, error) {
+func importable(path string, vars []source.Var) ([]source.Var, error) {
 	folded := map[string]string{}
-	var fit []envVar
+	var fit []source.Var
 	for _, v := range vars {
-		if err := worksite.CheckSecretName(v.name); err != nil {
+		if err := worksite.CheckSecretName(v.Name); err != nil {
 			say("left out: %s", err)
-			clear(v.value)
+			clear(v.Value)
 			continue
 		}
-		fold := strings.ToLower(v.name)
+		fold := strings.ToLower(v.Name)
 		if twin := folded[fold]; twin != "" {
-			wipeVars(vars)
-			return nil, fmt.Errorf("%s: %s and %s differ only in letter case", worksite.Visible(path), twin, v.name)
+			source.WipeVars(vars)
+			return nil, fmt.Errorf("%s: %s and %s differ only in letter case", worksite.Visible(path), twin, v.Name)
 		}
-		folded[fold] = v.name
+		folded[fold] = v.Name
 		fit = append(fit, v)
 	}
 	return fit, nil
@@ -220,7 +221,7 @@ func importable(path string, vars []envVar) ([]envVar, error) {
 
 // importVars puts vars into the rack, under the worksite's name. A value that the
 // rack has already stays: it may be the only copy.
-func importVars(ctx context.Context, agent daemon.Agent, site string, vars []envVar) error {
+func importVars(ctx context.Context, agent daemon.Agent, site string, vars []source.Var) error {
 	items, err := agent.List(ctx, site)
 	if err != nil {
 		return err
@@ -231,13 +232,13 @@ func importVars(ctx context.Context, agent daemon.Agent, site string, vars []env
 	}
 	done := 0
 	for _, v := range vars {
-		if known[v.name] {
+		if known[v.Name] {
 			err = compare(ctx, agent, site, v)
-		} else if err = agent.Set(ctx, site, v.name, v.value); err == nil {
+		} else if err = agent.Set(ctx, site, v.Name, v.Value); err == nil {
 			done++
 		}
 		if err != nil {
-			return fmt.Errorf("importing %s, after %s: %w", v.name, values(done), err)
+			return fmt.Errorf("importing %s, after %s: %w", v.Name, values(done), err)
 		}
 	}
 	say("put %s into the rack", values(done))
@@ -245,15 +246,15 @@ func importVars(ctx context.Context, agent daemon.Agent, site string, vars []env
 }
 
 // compare says where the rack has another value than v.
-func compare(ctx context.Context, agent daemon.Agent, site string, v envVar) error {
-	value, err := agent.Get(ctx, site, v.name)
+func compare(ctx context.Context, agent daemon.Agent, site string, v source.Var) error {
+	value, err := agent.Get(ctx, site, v.Name)
 	if err != nil {
 		return err
 	}
 	defer clear(value)
-	if !bytes.Equal(value, v.value) {
-		say("%s is in the rack already, with another value, which stays; to replace it:", v.name)
-		hint("keyrack set " + v.name)
+	if !bytes.Equal(value, v.Value) {
+		say("%s is in the rack already, with another value, which stays; to replace it:", v.Name)
+		hint("keyrack set " + v.Name)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"keyrack/daemon"
+	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 	"keyrack/worksite"
 )
@@ -47,10 +48,10 @@ func (f *fakeRack) Set(_ context.Context, site, name string, value []byte) error
 	return nil
 }
 
-func vars(pairs ...string) (vars []envVar) {
+func vars(pairs ...string) (vars []source.Var) {
 	for _, pair := range pairs {
 		name, value, _ := strings.Cut(pair, "=")
-		vars = append(vars, envVar{name, []byte(value)})
+		vars = append(vars, source.Var{name, []byte(value)})
 	}
 	return vars
 }
@@ -106,14 +107,14 @@ func TestImportThatFailsGoesOnLater(t *testing.T) {
 }
 
 func TestImportable(t *testing.T) {
-	var fit []envVar
+	var fit []source.Var
 	said := stderr(t, func() {
 		var err error
 		if fit, err = importable(".env", vars("A=1", "PATH=/evil", "B=2", "LD_PRELOAD=x")); err != nil {
 			t.Fatal(err)
 		}
 	})
-	if len(fit) != 2 || fit[0].name != "A" || fit[1].name != "B" {
+	if len(fit) != 2 || fit[0].Name != "A" || fit[1].Name != "B" {
 		t.Errorf("fit: %v", fit)
 	}
 	if strings.Count(said, "left out: ") != 2 || !strings.Contains(said, `"PATH"`) || strings.Contains(said, "evil") {
@@ -125,7 +126,7 @@ func TestImportable(t *testing.T) {
 }
 
 func TestSiteTextIsAWorksite(t *testing.T) {
-	for _, vars := range [][]envVar{nil, vars("A=1"), vars("B=hunter2", "A=\"\n")} {
+	for _, vars := range [][]source.Var{nil, vars("A=1"), vars("B=hunter2", "A=\"\n")} {
 		dir := t.TempDir()
 		if err := writeNew(filepath.Join(dir, worksite.FileName), siteText("acme/api", vars)); err != nil {
 			t.Fatal(err)

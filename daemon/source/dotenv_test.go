@@ -1,4 +1,4 @@
-package cmd
+package source
 
 import (
 	"bytes"
@@ -33,14 +33,14 @@ func TestParseDotenv(t *testing.T) {
 		"A=1\n#B=2\nC=\"3\"\n":            "A=1|C=3",
 		"A=\"-----BEGIN-----\nx\n-----\"": "A=-----BEGIN-----\nx\n-----",
 	} {
-		vars, err := parseDotenv([]byte(text))
+		vars, err := ParseDotenv([]byte(text))
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
 		var got []string
 		for _, v := range vars {
-			got = append(got, v.name+"="+string(v.value))
+			got = append(got, v.Name+"="+string(v.Value))
 		}
 		if strings.Join(got, "|") != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
@@ -87,7 +87,7 @@ func TestDotenvRefused(t *testing.T) {
 		"A=hunter2\nB=1\nA='hunter3'": "3:1: A stands here again, with another value",
 		"A=hun\x00ter2":               "1:1: A holds a NUL byte, which no variable can",
 	} {
-		vars, err := parseDotenv([]byte(text))
+		vars, err := ParseDotenv([]byte(text))
 		if err == nil || err.Error() != want || vars != nil {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
@@ -101,12 +101,12 @@ func TestDotenvIsWhatShellsRead(t *testing.T) {
 		"A=1", "A=x==", "export A='a # $b `c` \"d\" \\n'", "A='a\nb\n'", "A=\"a\nb # c\" # d", `A="c\"d\\e\$f'g"`, "A=a@:/?%,.+ # c", "A=", "A=é",
 	}
 	for _, text := range texts {
-		vars, err := parseDotenv([]byte(text))
+		vars, err := ParseDotenv([]byte(text))
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		out, err := exec.Command("bash", "-c", text+"\nprintf %s \"$A\"").Output()
-		if err != nil || len(vars) != 1 || string(out) != string(vars[0].value) {
+		if err != nil || len(vars) != 1 || string(out) != string(vars[0].Value) {
 			t.Errorf("%q: bash reads %q (%v), not %q", text, out, err, vars)
 		}
 	}
@@ -120,7 +120,7 @@ func FuzzDotenv(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		given := bytes.Clone(text)
-		_, err := parseDotenv(text)
+		_, err := ParseDotenv(text)
 		if !bytes.Equal(text, given) {
 			t.Fatal("the text was changed")
 		}
@@ -130,8 +130,8 @@ func FuzzDotenv(f *testing.F) {
 		if bytes.ContainsAny(text, "'\x00\r") || bytes.HasSuffix(text, []byte(`\`)) {
 			return
 		}
-		vars, err := parseDotenv([]byte("X=1\nA='" + string(text) + "' # c\nB=2"))
-		if err != nil || len(vars) != 3 || !bytes.Equal(vars[1].value, text) {
+		vars, err := ParseDotenv([]byte("X=1\nA='" + string(text) + "' # c\nB=2"))
+		if err != nil || len(vars) != 3 || !bytes.Equal(vars[1].Value, text) {
 			t.Fatalf("%q: %q, %v", text, vars, err)
 		}
 	})

@@ -1,29 +1,29 @@
-package cmd
+package source
 
 import (
 	"bytes"
 	"fmt"
 )
 
-// envVar is a variable of a .env file.
-type envVar struct {
-	name  string
-	value []byte
+// Var is a variable of a .env file.
+type Var struct {
+	Name  string
+	Value []byte
 }
 
-// wipeVars makes what was read unreadable.
-func wipeVars(vars []envVar) {
+// WipeVars makes what was read unreadable.
+func WipeVars(vars []Var) {
 	for _, v := range vars {
-		clear(v.value)
+		clear(v.Value)
 	}
 }
 
-// parseDotenv reads the text of a .env file. The programs that read such files do
+// ParseDotenv reads the text of a .env file. The programs that read such files do
 // not agree on what they mean: whether $ is expanded, where a comment begins. What
 // they all take for the same is read; the rest is an error, because a value that
 // is silently another one is worse. Errors begin with `line:col: ` and quote no
 // value.
-func parseDotenv(text []byte) (vars []envVar, err error) {
+func ParseDotenv(text []byte) (vars []Var, err error) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	d := &dotenv{text: bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))}
 	defer clear(d.text)
@@ -31,7 +31,7 @@ func parseDotenv(text []byte) (vars []envVar, err error) {
 		switch f := recover().(type) {
 		case nil:
 		case dotenvFault:
-			wipeVars(vars)
+			WipeVars(vars)
 			vars, err = nil, d.locate(f)
 		default:
 			panic(f)
@@ -41,14 +41,14 @@ func parseDotenv(text []byte) (vars []envVar, err error) {
 	for d.nextLine() {
 		start := d.at
 		v := d.assignment()
-		before, twice := seen[v.name]
+		before, twice := seen[v.Name]
 		switch {
 		case !twice:
 			vars = append(vars, v)
-			seen[v.name] = v.value
-		case !bytes.Equal(before, v.value):
-			clear(v.value)
-			d.fail(start, v.name+" stands here again, with another value")
+			seen[v.Name] = v.Value
+		case !bytes.Equal(before, v.Value):
+			clear(v.Value)
+			d.fail(start, v.Name+" stands here again, with another value")
 		}
 	}
 	return vars, nil
@@ -109,7 +109,7 @@ func (d *dotenv) nextLine() bool {
 }
 
 // assignment reads [export] NAME=value and the rest of the line.
-func (d *dotenv) assignment() envVar {
+func (d *dotenv) assignment() Var {
 	start := d.at
 	name := d.word()
 	if name == "export" && d.next() != '=' {
@@ -130,7 +130,7 @@ func (d *dotenv) assignment() envVar {
 	if bytes.IndexByte(value, 0) >= 0 {
 		d.fail(start, name+" holds a NUL byte, which no variable can")
 	}
-	return envVar{name, value}
+	return Var{name, value}
 }
 
 func (d *dotenv) word() string {
