@@ -164,6 +164,7 @@ var errTimeout = errors.New("timed out")
 
 // clock is the time that one call has, and the one remark on the way.
 type clock struct {
+	began    time.Time
 	deadline time.Time
 	slowAt   time.Time
 	slow     func()
@@ -171,7 +172,7 @@ type clock struct {
 
 func newClock(within time.Duration, slow func()) *clock {
 	now := time.Now()
-	return &clock{deadline: now.Add(within), slowAt: now.Add(SlowAfter), slow: slow}
+	return &clock{began: now, deadline: now.Add(within), slowAt: now.Add(SlowAfter), slow: slow}
 }
 
 // left is how long the next wait may take, 0 when the time is up. It is the place
@@ -212,13 +213,15 @@ func (c *clock) wait(fd int, events int16) error {
 	}
 }
 
-// pause waits a moment, or errTimeout.
+// pause waits a moment, or errTimeout: the longer this call has taken the longer,
+// because what it waits for takes its time and wants the processor.
 func (c *clock) pause() error {
 	left := c.left()
 	if left == 0 {
 		return errTimeout
 	}
-	time.Sleep(min(left, 5*time.Millisecond))
+	moment := min(max(time.Since(c.began)/2, 2*time.Millisecond), 50*time.Millisecond)
+	time.Sleep(min(left, moment))
 	return nil
 }
 

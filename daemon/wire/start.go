@@ -24,34 +24,80 @@ const (
 // maxReport bounds the line in which a daemon says why it can't start.
 const maxReport = 1024
 
+// maxTries is how often CallOrStart sees to it that there is a daemon: several may
+// leave, one after the other, while an upgrade goes on.
+const maxTries = 10
+
 // Start spawns `exe daemon run`, with --shared where p is, as a daemon of its own:
 // a session of its own, a cleaned environment, working directory /, standard files
 // on the null device and no other descriptor of this process but a pipe. It
-// returns when that daemon, or another one that won the race, listens at p. exe is
+// returns when that daemon, or another one that won the race, answers at p. exe is
 // an absolute path.
 func Start(p Place, exe string, within time.Duration) error {
-	return start(p, exe, newClock(within, nil))
-}
-
-// CallOrStart is Call, but starts a daemon where none listens and replaces one
-// that speaks an older protocol. With exe "" it starts nothing.
-func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields ...[]byte) ([][]byte, error) {
-	c := newClock(within, slow)
-	for try := 0; ; try++ {
-		answer, err := call(p, c, fields)
-		var e *Error
-		if err == nil || exe == "" || try == 2 || !errors.As(err, &e) || !e.absent && !e.older {
-			return answer, err
-		}
-		if e.older {
-			if err := stop(p, c); err != nil {
-				return nil, err
-			}
-		}
-		if err := start(p, exe, c); err != nil {
-			return nil, err
+	c := newClock(within, nil)
+	for {
+		if tried, err := renew(p, exe, c); tried || err != nil {
+			return err
 		}
 	}
+}
+
+// CallOrStart is Call, but starts a daemon where none listens, replaces one that
+// speaks an older protocol, and asks the next one where one leaves without an
+// answer. With exe "" it does none of that.
+func CallOrStart(p Place, exe string, within time.Duration, slow func(), fields ...[]byte) ([][]byte, error) {
+	c := newClock(within, slow)
+	for tries := 0; ; {
+		answer, err := call(p, c, fields)
+		var e *Error
+		if err == nil || exe == "" || tries == maxTries || !errors.As(err, &e) || !e.absent && !e.older {
+			return answer, err
+		}
+		tried, err := renew(p, exe, c)
+		if err != nil {
+			return nil, err
+		}
+		if tried {
+			tries++
+		}
+	}
+}
+
+// renew sees to it that a daemon of this protocol answers at p. One client of many
+// that come at once does that; for the others, to whom tried is false, a moment
+// has passed, and one of them takes over where it fails.
+func renew(p Place, exe string, c *clock) (tried bool, err error) {
+	if !strings.HasPrefix(exe, "/") {
+		return false, &Error{Status: Unavailable, Message: "can't start the daemon: its program has no absolute path"}
+	}
+	if err := p.Make(); err != nil {
+		return false, err
+	}
+	release, err := p.tryStarting()
+	if err != nil {
+		return false, startFailed(err)
+	}
+	if release == nil {
+		if c.pause() != nil {
+			return false, &Error{Status: Unavailable, Message: "the daemon takes too long to start"}
+		}
+		return false, nil
+	}
+	defer release()
+	// Another client may have seen to it since this one was told otherwise.
+	_, err = call(p, c, [][]byte{[]byte(VerbPing)})
+	var e *Error
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &e) && e.older:
+		if err := stop(p, c); err != nil {
+			return true, err
+		}
+	case !e.absent:
+		return true, err
+	}
+	return true, launch(p, exe, c)
 }
 
 // Stop asks the daemon at p, of whatever version, to stop and waits until its
@@ -80,15 +126,16 @@ func stop(p Place, c *clock) error {
 	if errors.As(err, &e) && e.Status != BadVersion && !e.absent {
 		return err
 	}
-	for left := leaveTries; left > 0; {
+	var deaf time.Time // since when it does not listen
+	for deaf.IsZero() || time.Since(deaf) < leaveTime {
 		var now unix.Stat_t
 		// The next daemon's socket may well have the number of the last one's.
 		if unix.Lstat(p.Socket, &now) != nil || now.Ino != old.Ino || now.Ctim != old.Ctim || p.Shared && p.holder() != was {
 			return nil
 		}
-		if !p.Shared {
+		if deaf.IsZero() && !p.Shared {
 			if up, err := p.listening(c); !up && err == nil {
-				left--
+				deaf = time.Now()
 			}
 		}
 		if c.pause() != nil {
@@ -121,39 +168,9 @@ func (p Place) holder() int {
 	return pid
 }
 
-// leaveTries is how often stop looks for the socket of a daemon that listens no
-// more: one that died without removing it leaves it to the next.
-const leaveTries = 200
-
-// start has one client of many that come at once spawn the daemon; the others wait
-// for it, and one of them takes over where it fails.
-func start(p Place, exe string, c *clock) error {
-	if !strings.HasPrefix(exe, "/") {
-		return &Error{Status: Unavailable, Message: "can't start the daemon: its program has no absolute path"}
-	}
-	if err := p.Make(); err != nil {
-		return err
-	}
-	for {
-		release, err := p.tryStarting()
-		if err != nil {
-			return startFailed(err)
-		}
-		if up, err := p.listening(c); up || err != nil {
-			if release != nil {
-				release()
-			}
-			return err
-		}
-		if release != nil {
-			defer release()
-			return launch(p, exe, c)
-		}
-		if c.pause() != nil {
-			return &Error{Status: Unavailable, Message: "the daemon takes too long to start"}
-		}
-	}
-}
+// leaveTime is how long stop waits for the socket of a daemon that listens no more
+// to go: one that died without removing it leaves it to the next.
+const leaveTime = time.Second
 
 // tryStarting takes the lock of the client that starts the daemon. release is nil
 // where another client has it.

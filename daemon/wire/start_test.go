@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,5 +166,61 @@ func TestSharedPlace(t *testing.T) {
 	text, err := os.ReadFile(p.Dir + "/report")
 	if err != nil || !strings.HasPrefix(string(text), "args daemon run --shared\n") {
 		t.Errorf("%v, %.40q", err, text)
+	}
+}
+
+// One daemon after the other may leave while a client asks: as long as each closes
+// without an answer, the client goes on to the next.
+func TestCallOrStartOutlivesDaemons(t *testing.T) {
+	p, exe := startPlace(t, "other")
+	var leaving atomic.Int32
+	leaving.Store(6)
+	serve(t, p, func(c net.Conn) {
+		if leaving.Add(-1) < 0 {
+			echo(c)
+		}
+	})
+	answer, err := CallOrStart(p, exe, 10*time.Second, nil, []byte(VerbSet), []byte("a"))
+	if err != nil || string(answer[0]) != OK {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// A daemon that no client gets an answer from is not asked for ever.
+func TestCallOrStartGivesUp(t *testing.T) {
+	p, exe := startPlace(t, "other")
+	var calls atomic.Int32
+	serve(t, p, func(net.Conn) { calls.Add(1) })
+	_, err := CallOrStart(p, exe, time.Minute, nil, []byte(VerbPing))
+	wantError(t, err, Unavailable, "went away without an answer")
+	if n := calls.Load(); n > 50 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// Who finds another client starting a daemon waits for that, and looks only now and
+// then: the daemon needs the processor.
+func TestWaitForStartingClient(t *testing.T) {
+	p, exe := startPlace(t, "die")
+	release, err := p.tryStarting()
+	if err != nil || release == nil {
+		t.Fatal(err)
+	}
+	defer release()
+	c := newClock(time.Second, nil)
+	looks := 0
+	for {
+		tried, err := renew(p, exe, c)
+		if err != nil {
+			wantError(t, err, Unavailable, "takes too long to start")
+			break
+		}
+		if tried {
+			t.Fatal("two clients start a daemon at once")
+		}
+		looks++
+	}
+	if looks > 40 {
+		t.Errorf("it looked %d times within a second", looks)
 	}
 }
