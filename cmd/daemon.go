@@ -106,12 +106,16 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
-	text := release
-	if text == "" {
-		text = info.Main.Version
+	return versionOf(info, release)
+}
+
+// versionOf is version for a build that gave itself given, or "".
+func versionOf(info *debug.BuildInfo, given string) string {
+	if given == "" {
+		given = info.Main.Version
 	}
-	if text == "" {
-		text = "(devel)"
+	if given == "" {
+		given = "(devel)"
 	}
-	return "keyrack " + text + " " + info.GoVersion
+	return "keyrack " + given + " " + info.GoVersion
 }

@@ -259,13 +259,23 @@ func compare(ctx context.Context, agent daemon.Agent, site string, v source.Var)
 	return nil
 }
 
-// shellWord is text as a word of a command line that can be pasted.
+// shellWord is text as the first of a command's arguments, which can be pasted.
 func shellWord(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._/-", r)
+	word := shellQuote(text)
+	if word != text {
+		return "-- " + word
 	}
-	if text != "" && text[0] != '-' && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+	return text
+}
+
+// shellQuote is text as a word of a command line, quoted where it is more than a
+// plain path.
+func shellQuote(text string) string {
+	special := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._/-", r))
+	}
+	if text != "" && text[0] != '-' && !strings.ContainsFunc(text, special) {
 		return text
 	}
-	return "-- " + shells.Bash.QuoteString(text)
+	return shells.Bash.QuoteString(text)
 }

@@ -58,7 +58,7 @@ is missing; exec passes on the command's own.`
 // commands are all that people call, in the order of the help.
 var commands = []func() *cobra.Command{
 	hookCommand, initCommand, allowCommand, denyCommand, setCommand, getCommand, rmCommand, lsCommand,
-	execCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, demoCommand, rackCommand,
+	execCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, doctorCommand, demoCommand, rackCommand,
 	daemonCommand, completionCommand, versionCommand,
 }
 
@@ -141,12 +141,9 @@ func report(err error) int {
 		return exitUsage
 	}
 	say("%s", err)
+	hint(mendOf(err))
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		hint(e.Hint)
 		return exitCode(e.Status)
-	}
-	if e, ok := errors.AsType[*hinted](err); ok {
-		hint(e.hint)
 	}
 	return exitFailed
 }
@@ -158,6 +155,17 @@ type hinted struct {
 }
 
 func (h *hinted) Unwrap() error { return h.error }
+
+// mendOf is the command that mends an error, "" where it knows none.
+func mendOf(err error) string {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e.Hint
+	}
+	if e, ok := errors.AsType[*hinted](err); ok {
+		return e.hint
+	}
+	return ""
+}
 
 func exitCode(status string) int {
 	switch status {

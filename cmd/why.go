@@ -95,14 +95,29 @@ func why(ctx context.Context, name string) (*explanation, int, error) {
 	if at < 0 {
 		return nil, 0, &hinted{fmt.Errorf("%s does not ask for %s", status.Site, name), "keyrack status"}
 	}
-	w.SecretStatus = status.Secrets[at]
-	if site, err := worksite.Read(root); err == nil {
-		for _, s := range site.Secrets {
-			w.Required = w.Required && (s.Name != w.Name || s.Required)
-		}
-	}
+	site, _ := worksite.Read(root)
+	w = explain(status, status.Secrets[at], site)
 	w.Last, err = lastGiven(w.Site, w.Name)
 	return w, w.decide(status), err
+}
+
+// explain is what there is to say of s, before decide. site is nil where its file
+// can't be read any more.
+func explain(status *daemon.Status, s daemon.SecretStatus, site *worksite.Site) *explanation {
+	asked, ok := askedFor(site, s.Name)
+	return &explanation{SecretStatus: s, Site: status.Site, Root: status.Root, Required: !ok || asked.Required}
+}
+
+// askedFor is what site, which may be nil, asks for under name.
+func askedFor(site *worksite.Site, name string) (s worksite.Secret, ok bool) {
+	if site == nil {
+		return s, false
+	}
+	at := slices.IndexFunc(site.Secrets, func(s worksite.Secret) bool { return s.Name == name })
+	if at < 0 {
+		return s, false
+	}
+	return site.Secrets[at], true
 }
 
 // statusOf is the protocol's word for a worksite's state.

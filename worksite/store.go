@@ -1,6 +1,7 @@
 package worksite
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -134,6 +135,55 @@ func (st Store) Others(s *Site) []string {
 	}
 	slices.Sort(roots)
 	return roots
+}
+
+// Kept is one word that a store keeps, and how it stands to what is there now. File
+// is where it is kept. Gone says that Root has no worksite's file any more, Changed
+// that the file is not the one that was approved. Err is why the word does not
+// count, with nothing else known.
+type Kept struct {
+	File    string
+	Root    string
+	Denied  bool
+	Gone    bool
+	Changed bool
+	Err     error
+}
+
+// All lists what the store keeps, sorted by directory. No store is an empty one.
+func (st Store) All() ([]Kept, error) {
+	entries, err := os.ReadDir(st.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Kept
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), ".json") {
+			all = append(all, st.kept(entry.Name()))
+		}
+	}
+	slices.SortFunc(all, func(a, b Kept) int { return cmp.Or(strings.Compare(a.Root, b.Root), strings.Compare(a.File, b.File)) })
+	return all, nil
+}
+
+func (st Store) kept(name string) Kept {
+	k := Kept{File: filepath.Join(st.Dir, name)}
+	r, root, err := st.read(name)
+	if err != nil {
+		k.Err = err
+		return k
+	}
+	k.Root, k.Denied = root, r.State == stateDenied
+	if _, err := os.Stat(filepath.Join(root, FileName)); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		k.Gone = true
+	} else if !k.Denied {
+		s, err := Read(root)
+		k.Changed = err != nil || r.SHA256 != hex.EncodeToString(s.Digest[:])
+	}
+	return k
 }
 
 // fileOf is the name of the file for a canonical directory.

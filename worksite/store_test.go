@@ -318,3 +318,59 @@ func TestAllowAtOnce(t *testing.T) {
 		t.Errorf("%d files, %v", len(entries), err)
 	}
 }
+
+// All tells of each word whether it is still about what is there.
+func TestAllTellsWhatIsOutOfDate(t *testing.T) {
+	st := newStore(t)
+	if all, err := st.All(); err != nil || len(all) != 0 {
+		t.Fatalf("no store: %v, %v", all, err)
+	}
+	const text = "name = 'acme/api'\n[secrets]\nA = ''\n"
+	want := map[string]Kept{}
+	for _, how := range []string{"same", "changed", "wrong", "gone", "denied", "denied and gone"} {
+		root := write(t, text)
+		allow(t, st, root)
+		k := Kept{Root: root}
+		switch how {
+		case "changed", "wrong":
+			rewrite(t, root, map[string]string{"changed": text + "#", "wrong": "["}[how])
+			k.Changed = true
+		case "gone":
+			k.Gone = true
+		case "denied", "denied and gone":
+			if err := st.DenyRoot(root); err != nil {
+				t.Fatal(err)
+			}
+			k.Denied, k.Gone = true, how != "denied"
+		}
+		if k.Gone {
+			if err := os.RemoveAll(root); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want[root] = k
+	}
+	open := write(t, text)
+	allow(t, st, open)
+	if err := os.Chmod(filepath.Join(st.Dir, fileOf(open)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+
+	all, err := st.All()
+	if err != nil || len(all) != len(want)+1 {
+		t.Fatalf("%d words, %v", len(all), err)
+	}
+	for _, got := range all {
+		if got.Root == "" {
+			if got.Err == nil || got.File != filepath.Join(st.Dir, fileOf(open)) {
+				t.Errorf("%+v", got)
+			}
+			continue
+		}
+		expected := want[got.Root]
+		expected.File = filepath.Join(st.Dir, fileOf(got.Root))
+		if got != expected {
+			t.Errorf("got %+v, want %+v", got, expected)
+		}
+	}
+}
