@@ -22,14 +22,17 @@ import (
 // this process's place.
 type asker struct {
 	root    string
-	command string // its name
-	program string // its file
+	want    []string // secrets with a "for" that the command may have
+	command string   // its name
+	program string   // its file
 }
+
+func (who asker) query() daemon.Query { return daemon.Query{Root: who.root, Want: who.want} }
 
 // confirm asks the person at this process's terminal for the yes without which
 // the daemon gave nothing, and returns the grant that follows from the answer.
 // waits is what the daemon said.
-func confirm(ctx context.Context, client *daemon.Client, root string, argv []string, waits string) (*wire.Grant, error) {
+func confirm(ctx context.Context, client *daemon.Client, query daemon.Query, argv []string, waits string) (*wire.Grant, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return nil, notRunnable(argv[0], err) // nobody is asked for nothing
@@ -40,7 +43,7 @@ func confirm(ctx context.Context, client *daemon.Client, root string, argv []str
 	terminal, err := openTTY()
 	if err == nil {
 		defer terminal.close()
-		who := asker{root, filepath.Base(argv[0]), path}
+		who := asker{query.Root, query.Want, filepath.Base(argv[0]), path}
 		for {
 			var grant *wire.Grant
 			if grant, err = terminal.confirm(ctx, client, who); grant != nil || !errors.Is(err, errStopped) {
@@ -72,12 +75,12 @@ func (t *tty) confirm(ctx context.Context, client *daemon.Client, who asker) (*w
 	if err != nil {
 		return nil, err
 	}
-	q, err := client.Question(ctx, who.root)
+	q, err := client.Question(ctx, who.query())
 	if err != nil {
 		return nil, err
 	}
 	if len(q.Names()) == 0 {
-		return client.Grant(ctx, daemon.Query{Root: who.root})
+		return client.Grant(ctx, who.query())
 	}
 	watch.question, watch.until = q, time.Now().Add(q.Left+tick/2)
 	t.write(questionText(q, who, audit.Look(os.Getppid())))
@@ -87,7 +90,7 @@ func (t *tty) confirm(ctx context.Context, client *daemon.Client, who asker) (*w
 		t.write("\n")
 	case errors.Is(err, errAnswered):
 		t.write("\nkeyrack: answered in another shell\n")
-		return client.Grant(ctx, daemon.Query{Root: who.root})
+		return client.Grant(ctx, who.query())
 	case errors.Is(err, context.DeadlineExceeded): // the daemon knows why
 		t.write("\n")
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"keyrack/daemon"
 	"keyrack/daemon/wire"
 	"keyrack/hook"
+	"keyrack/shells/programs"
 )
 
 // The codes that shells give to a command that can't be run.
@@ -24,6 +25,7 @@ const (
 )
 
 func execCommand() *cobra.Command {
+	fromHook := false
 	c := &cobra.Command{
 		Use:   "exec [--] COMMAND [ARG...]",
 		Short: "run one command with the secrets of the worksite here",
@@ -31,6 +33,9 @@ func execCommand() *cobra.Command {
 lies, without a hook: in scripts, CI, cron and editors. The command takes the
 place of keyrack: it has its process id, its terminal and its signals, and its
 exit code is the command's own.
+
+A secret with a "for" is given where all programs that the command starts are among
+those, as far as its words tell; one with for = [] always.
 
 Where a secret can't be had, the command is not run. Where a secret waits for your
 yes (confirm), it asks on the terminal; without one, the command is not run.`,
@@ -42,32 +47,45 @@ yes (confirm), it asks on the terminal; without one, the command is not run.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			root, err := findRoot("")
-			if err != nil {
-				return err
+			if err == nil {
+				err = execIn(c.Context(), root, args, fromHook)
 			}
-			return execIn(c.Context(), root, args)
+			if _, said := errors.AsType[codeError](err); fromHook && !said {
+				if root != "" { // else the shell has left it since
+					report(err)
+				}
+				return replace(args, os.Environ())
+			}
+			return err
 		},
 	}
 	c.Flags().SetInterspersed(false)
+	c.Flags().BoolVar(&fromHook, "from-hook", false, "typed at a prompt: run it without what it may not have or can't be had")
+	_ = c.Flags().MarkHidden("from-hook") // it is there
 	return c
 }
 
 // execIn replaces this process by the command argv with the secrets of the
-// worksite at root. It returns only where that fails.
-func execIn(ctx context.Context, root string, argv []string) error {
+// worksite at root. It returns only where that fails. From the hook, it runs also
+// without what can't be had.
+func execIn(ctx context.Context, root string, argv []string, fromHook bool) error {
 	client, err := connect(ctx)
 	if err != nil {
 		return err
 	}
 	client.Command = commandName(argv[0])
-	grant, err := client.Grant(ctx, daemon.Query{Root: root})
+	query := daemon.Query{Root: root}
+	if query.Want, err = wants(ctx, client, root, argv, fromHook); err != nil {
+		return err
+	}
+	grant, err := client.Grant(ctx, query)
 	if err != nil {
 		return err
 	}
 	if grant.Status == wire.Unconfirmed {
 		waits := strings.Join(grant.Lines, ", ")
-		if grant, err = confirm(ctx, client, root, argv, waits); err != nil {
-			return err
+		if grant, err = confirm(ctx, client, query, argv, waits); err != nil {
+			return codeError(report(err))
 		}
 	}
 	change := hook.Change(grant, nil)
@@ -78,10 +96,30 @@ func execIn(ctx context.Context, root string, argv []string) error {
 		}
 		say("%s", line)
 	}
-	if change.Status != wire.OK {
+	if change.Status != wire.OK && !fromHook {
 		return codeError(exitCode(change.Status))
 	}
 	return replace(argv, hook.Environ(os.Environ(), change.Put))
+}
+
+// wants names the secrets with a "for" that argv may have: those that are for all the
+// programs that it starts, and those that are for keyrack exec alone.
+func wants(ctx context.Context, client *daemon.Client, root string, argv []string, fromHook bool) ([]string, error) {
+	status, err := client.Status(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range status.Secrets {
+		if s.For != nil && (len(s.For) == 0 && !fromHook || programs.All(argv, s.For, root, dir)) {
+			names = append(names, s.Name)
+		}
+	}
+	return names, nil
 }
 
 // replace makes this process the program of argv. Its errors are those of a shell.

@@ -69,7 +69,7 @@ func writeStatus(w io.Writer, s *daemon.Status) error {
 		}
 		table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 		for _, secret := range s.Secrets {
-			fmt.Fprintf(table, "  %s\t%s\t%s\n", secretName(secret), secretState(secret)+confirmState(secret), secret.Source)
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", secretName(secret), secretState(secret)+forState(secret)+confirmState(secret), secret.Source)
 		}
 		if err := table.Flush(); err != nil {
 			return err
@@ -129,6 +129,14 @@ func secretState(s daemon.SecretStatus) string {
 		return s.Why
 	}
 	return s.State
+}
+
+// forState says which commands alone get the secret.
+func forState(s daemon.SecretStatus) string {
+	if s.For == nil {
+		return ""
+	}
+	return "; for " + commandsOf(s)
 }
 
 // confirmState says whether the secret waits for a person's yes.

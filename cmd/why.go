@@ -13,24 +13,31 @@ import (
 	"keyrack/daemon"
 	"keyrack/daemon/audit"
 	"keyrack/daemon/wire"
+	"keyrack/shells/programs"
 	"keyrack/worksite"
 )
 
 func whyCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "why NAME",
+		Use:   "why NAME [-- COMMAND [ARG...]]",
 		Short: "tell where a secret comes from, who had it last, and what keeps it from being given",
 		Long: `Tells of one secret of the worksite here where it comes from, until when the daemon
 holds it, who had it last, and whether a command would be given it now: if not, why
-not, and the command that mends it. NAME is its name, or its variable's. It fetches
-no value.
+not, and the command that mends it. NAME is its name, or its variable's. With a
+COMMAND it tells of that one, of which all programs that it starts must be among
+those that the secret is for. It fetches no value.
 
 The exit code is 0 where it would be given, 3 where it is not allowed, 4 where it is
 locked, 5 where it is missing, 1 for anything else.`,
-		Args: exactly("NAME"),
+		Args: func(c *cobra.Command, args []string) error {
+			if dash := c.ArgsLenAtDash(); dash >= 0 && len(args) > dash {
+				args = args[:dash]
+			}
+			return exactly("NAME")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
-			w, code, err := why(c.Context(), args[0])
+			w, code, err := why(c.Context(), args[0], args[1:])
 			if err != nil {
 				return err
 			}
@@ -61,10 +68,12 @@ type explanation struct {
 	Hint     string       `json:"hint"`
 	Note     string       `json:"note"`
 	Last     *audit.Entry `json:"last"`
+
+	withheld bool // from the command that is asked about
 }
 
-// why explains name and returns the exit code that says so.
-func why(ctx context.Context, name string) (*explanation, int, error) {
+// why explains name, for the command argv where there is one, and returns the exit code that says so.
+func why(ctx context.Context, name string, argv []string) (*explanation, int, error) {
 	if err := worksite.CheckSecretName(name); err != nil {
 		return nil, 0, err
 	}
@@ -98,6 +107,13 @@ func why(ctx context.Context, name string) (*explanation, int, error) {
 	site, _ := worksite.Read(root)
 	w = explain(status, status.Secrets[at], site)
 	w.Last, err = lastGiven(w.Site, w.Name)
+	if len(argv) > 0 && w.For != nil {
+		dir, err := os.Getwd()
+		if err != nil {
+			return nil, 0, err
+		}
+		w.withheld = len(w.For) > 0 && !programs.All(argv, w.For, root, dir)
+	}
 	return w, w.decide(status), err
 }
 
@@ -156,6 +172,10 @@ func (w *explanation) decide(s *daemon.Status) int {
 		w.Why, w.Hint = "it waits for your yes", "keyrack exec -- COMMAND"
 		return exitNotAllowed
 	}
+	if w.withheld {
+		w.Why = "it is for " + strings.Join(w.For, ", ")
+		return exitNotAllowed
+	}
 	w.Given, w.Why = true, ""
 	if s.State != daemon.StateOK {
 		w.Note, w.Hint = "keyrack exec runs nothing here: "+s.Why, s.Hint
@@ -184,7 +204,7 @@ func (w *explanation) lines(now time.Time) string {
 	var text strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&text, "keyrack: "+format+"\n", args...) }
 	if w.Given {
-		line("%s would be given to each command in %s", secretName(w.SecretStatus), worksite.Visible(w.Root))
+		line("%s would be given to %s in %s", secretName(w.SecretStatus), commandsOf(w.SecretStatus), worksite.Visible(w.Root))
 	} else {
 		line("%s would not be given: %s", secretName(w.SecretStatus), w.Why)
 	}
@@ -203,6 +223,17 @@ func (w *explanation) lines(now time.Time) string {
 		text.WriteString(w.Hint + "\n")
 	}
 	return text.String()
+}
+
+// commandsOf says which commands s is for.
+func commandsOf(s daemon.SecretStatus) string {
+	switch {
+	case s.For == nil:
+		return "each command"
+	case len(s.For) == 0:
+		return "keyrack exec alone"
+	}
+	return worksite.Visible(strings.Join(s.For, ", "))
 }
 
 // from says where the value comes from and how long it is there.

@@ -29,7 +29,7 @@ type Agent interface {
 	// a person's yes, and Answer closes it: with yes its grant is what Grant gives,
 	// and what needs a yes each time is in it this once. A question is good for the
 	// process that asked, once.
-	Question(ctx context.Context, root string) (*Question, error)
+	Question(ctx context.Context, q Query) (*Question, error)
 	Answer(ctx context.Context, token string, yes bool) (*wire.Grant, error)
 
 	// Status tells how the worksite at root and its secrets stand, "" for the
@@ -66,11 +66,14 @@ const DefaultTTL = 8 * time.Hour
 // for as long as it is inside ends; 0 for none. What waits for a person's yes is
 // left out for a shell, whose hook can't ask; for others the grant is then
 // Unconfirmed and gives nothing. Command is the name of the command that gets it,
-// for the audit log, "" where it is not known.
+// for the audit log, "" where it is not known. Want names the secrets with a "for"
+// that the command may have, which the others never get: who asks knows what it is
+// about to start.
 type Query struct {
 	Root    string
 	Shell   int
 	Command string
+	Want    []string
 
 	with *assent
 }
@@ -116,18 +119,20 @@ type DaemonStatus struct {
 }
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
-// the value is held. Confirmed says that the yes which Confirm asks for is there.
+// the value is held. Confirmed says that the yes which Confirm asks for is there. For
+// are the commands that it is for: nil is every one, empty keyrack exec alone.
 type SecretStatus struct {
-	Name        string `json:"name"`
-	Env         string `json:"env"`
-	Source      string `json:"source"`
-	Held        bool   `json:"held"`
-	LeftSeconds int64  `json:"left_seconds"`
-	TTLSeconds  int64  `json:"ttl_seconds"`
-	State       string `json:"state"`
-	Why         string `json:"why"`
-	Confirm     string `json:"confirm"`
-	Confirmed   bool   `json:"confirmed"`
+	Name        string   `json:"name"`
+	Env         string   `json:"env"`
+	Source      string   `json:"source"`
+	Held        bool     `json:"held"`
+	LeftSeconds int64    `json:"left_seconds"`
+	TTLSeconds  int64    `json:"ttl_seconds"`
+	State       string   `json:"state"`
+	Why         string   `json:"why"`
+	Confirm     string   `json:"confirm"`
+	Confirmed   bool     `json:"confirmed"`
+	For         []string `json:"for"`
 }
 
 // The states of a worksite.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,12 +14,14 @@ import (
 
 const twoSecrets = "[secrets]\nA = \"\"\nB = \"\"\n"
 
-// behaviours hold for every Agent.
-var behaviours = []struct {
+// behaviour holds for every Agent.
+type behaviour struct {
 	name string
 	kind string // of the rack's lock
 	run  func(t *testing.T, r *rig)
-}{
+}
+
+var behaviours = []behaviour{
 	{"gives what is asked for", "none", func(t *testing.T, r *rig) {
 		r.worksite(twoSecrets)
 		r.set("A", "1")
@@ -281,7 +284,7 @@ func (r *rig) wantStates(state, secrets string) {
 }
 
 func TestAgents(t *testing.T) {
-	for _, b := range behaviours {
+	for _, b := range slices.Concat(behaviours, forBehaviours) {
 		t.Run("cache/"+b.name, func(t *testing.T) { b.run(t, newRig(t, b.kind, nil)) })
 		t.Run("client/"+b.name, func(t *testing.T) {
 			r := newRig(t, b.kind, nil)

@@ -175,7 +175,7 @@ func TestAuditOfConfirm(t *testing.T) {
 		if g := r.grant(); g.Status != wire.Unconfirmed {
 			t.Fatalf("status %s", g.Status)
 		}
-		q, err := client.Question(t.Context(), r.root)
+		q, err := client.Question(t.Context(), Query{Root: r.root})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -117,7 +118,7 @@ func decode[T any](answer [][]byte, err error) (T, error) {
 
 // Grant is Agent.
 func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
-	request := c.named(fields(wire.VerbGrant, q.Root))
+	request := fields(wire.VerbGrant, q.Root, c.Command, strings.Join(q.Want, " "))
 	if q.Shell != 0 {
 		request = fields(wire.VerbHook, q.Root, strconv.Itoa(q.Shell))
 	}

@@ -46,6 +46,7 @@ type question struct {
 	pid    int
 	start  string // of the process pid
 	root   string
+	want   []string
 	digest worksite.Digest
 	until  time.Duration
 	ends   string // the value whose end ends the question, "" where time does
@@ -109,20 +110,20 @@ func (c *Cache) confirmed(p *plan, s worksite.Secret) bool {
 }
 
 // Question is Agent.
-func (c *Cache) Question(ctx context.Context, root string) (*Question, error) {
-	return c.question(ctx, root, os.Getpid())
+func (c *Cache) Question(ctx context.Context, q Query) (*Question, error) {
+	return c.question(ctx, q, os.Getpid())
 }
 
 // question opens a question for process pid, in place of one that it had, about
-// the secrets of the worksite at root that could be given if it were not for the
+// what asked wants of the worksite's secrets and could be given if it were not for the
 // yes. It fetches them: who is asked for a yes then has them, or hears first what
 // else is missing.
-func (c *Cache) question(ctx context.Context, root string, pid int) (*Question, error) {
+func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, error) {
 	start, _, err := processStart(pid)
 	if err != nil {
 		return nil, errEnded
 	}
-	p, err := c.plan(root)
+	p, err := c.plan(asked.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +133,11 @@ func (c *Cache) question(ctx context.Context, root string, pid int) (*Question, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	q := &question{pid: pid, start: start, root: root, digest: p.digest, until: now + questionTime}
+	q := &question{pid: pid, start: start, root: asked.Root, want: asked.Want, digest: p.digest, until: now + questionTime}
 	q.Token, q.Site = rand.Text(), p.site.Name
 	for _, s := range p.site.Secrets {
-		h, held := c.grants[root].get(p, s.Name, now)
-		if !held || !c.confirm.waitsLocked(p, s, nil) {
+		h, held := c.grants[asked.Root].get(p, s.Name, now)
+		if !held || !asked.wants(s) || !c.confirm.waitsLocked(p, s, nil) {
 			continue
 		}
 		if h.until < q.until {
@@ -231,7 +232,7 @@ func (c *Cache) redeem(token string, said bool, pid int) (Query, error) {
 	if len(q.Session) > 0 {
 		_ = c.tell(shells) // without the file, shells take everything as changed
 	}
-	return Query{Root: q.root, with: &assent{q.digest, q.Names()}}, nil
+	return Query{Root: q.root, Want: q.want, with: &assent{q.digest, q.Names()}}, nil
 }
 
 // asked is the open question of process pid if token is its token.
@@ -326,8 +327,8 @@ func (a *answer) wait(site string, names []string, hook bool) {
 // The server's end.
 
 // question answers the verb of that name.
-func (s *server) question(ctx context.Context, conn *connection, from *peer, root string) {
-	q, err := s.cache.question(ctx, root, from.pid)
+func (s *server) question(ctx context.Context, conn *connection, from *peer, asked Query) {
+	q, err := s.cache.question(ctx, asked, from.pid)
 	answer, err := asJSON(q, err)
 	if err == nil {
 		err = from.same()
@@ -358,8 +359,8 @@ func (s *server) redeem(ctx context.Context, conn *connection, from *peer, token
 // The client's end.
 
 // Question is Agent.
-func (c *Client) Question(ctx context.Context, root string) (*Question, error) {
-	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(root)))
+func (c *Client) Question(ctx context.Context, q Query) (*Question, error) {
+	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(q.Root), []byte(strings.Join(q.Want, " "))))
 }
 
 // Answer is Agent.

@@ -29,7 +29,7 @@ func (r *rig) asking() {
 // question opens a question, which must be about names.
 func (r *rig) question(names string) *Question {
 	r.t.Helper()
-	q, err := r.agent.Question(context.Background(), r.root)
+	q, err := r.agent.Question(context.Background(), Query{Root: r.root})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ var confirming = []struct {
 		g := r.grant()
 		r.want(g, wire.Missing, "", "acme/api: A is missing", "keyrack set A", "acme/api: B waits for your yes")
 		r.lock()
-		_, err := r.agent.Question(t.Context(), r.root)
+		_, err := r.agent.Question(t.Context(), Query{Root: r.root})
 		wantError(t, err, wire.Locked, "acme/api: locked")
 	}},
 	{"a yes outlives the value, a new value too", func(t *testing.T, r *rig) {
@@ -268,14 +268,14 @@ func TestRecycledPidGetsNoAnswer(t *testing.T) {
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	pid := cmd.Process.Pid
-	q, err := r.cache.question(t.Context(), r.root, pid)
+	q, err := r.cache.question(t.Context(), Query{Root: r.root}, pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.cache.confirm.open[pid].start += "0"
 	_, err = r.cache.redeem(q.Token, true, pid)
 	wantError(t, err, wire.NotAllowed, "no longer open")
-	q, err = r.cache.question(t.Context(), r.root, pid)
+	q, err = r.cache.question(t.Context(), Query{Root: r.root}, pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestRecycledPidGetsNoAnswer(t *testing.T) {
 	cmd.Wait()
 	_, err = r.cache.redeem(q.Token, true, pid)
 	wantError(t, err, wire.NotAllowed, "no longer open")
-	_, err = r.cache.question(t.Context(), r.root, pid)
+	_, err = r.cache.question(t.Context(), Query{Root: r.root}, pid)
 	wantError(t, err, wire.Unavailable, "has ended")
 }
 
@@ -359,7 +359,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 			r.cache.confirm.open[1<<30+i] = &question{pid: 1<<30 + i, until: r.cache.now() + time.Minute}
 		}
 		delete(r.cache.confirm.open, os.Getpid())
-		_, err := r.agent.Question(t.Context(), r.root)
+		_, err := r.agent.Question(t.Context(), Query{Root: r.root})
 		wantError(t, err, wire.Failed, "too many questions")
 		time.Sleep(time.Minute)
 		r.question("C B")
@@ -387,7 +387,7 @@ func TestManyQuestionsAtOnce(t *testing.T) {
 	for i, pid := range pids {
 		asking.Go(func() {
 			for range 20 {
-				q, err := r.cache.question(t.Context(), r.root, pid)
+				q, err := r.cache.question(t.Context(), Query{Root: r.root}, pid)
 				if err != nil {
 					t.Error(err)
 					return

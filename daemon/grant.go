@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"keyrack/daemon/wire"
+	"keyrack/worksite"
 )
 
 // ticket is what an answer rests on: nothing changed since epoch, and none of its
@@ -68,6 +70,9 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 	t.given.of(p)
 	if p != nil {
 		a.Mode = p.site.Export
+		if q.Shell != 0 {
+			a.Commands = commands(p.site.Secrets)
+		}
 	}
 	if err != nil {
 		a.refuse(err)
@@ -137,6 +142,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 	for _, s := range p.site.Secrets {
 		h, ok := g.get(p, s.Name, now)
 		switch {
+		case !q.wants(s): // nor is it said where it is missing
 		case ok && c.confirm.waitsLocked(p, s, q.with):
 			waiting = append(waiting, s.Name)
 		case ok:
@@ -157,9 +163,35 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 	}
 	if a.Status == wire.OK && !p.limits.quiet && (len(a.vars) > 0 || !a.waiting) {
 		a.Summary = summary(p.site.Name, len(a.vars), until-now)
+		if a.Commands != "" {
+			a.Summary += ", others for " + strings.ReplaceAll(a.Commands, " ", ", ")
+		}
 	}
 	f, err = c.encodeLocked(append([][]byte{[]byte(wire.Version)}, a.Fields()...), a.vars)
 	return f, until, err
+}
+
+// commands names those that have secrets of their own: the first words of what is in
+// for, sorted. What is a path is for keyrack exec.
+func commands(secrets []worksite.Secret) string {
+	var names []string
+	for _, s := range secrets {
+		for _, prefix := range s.For {
+			name := strings.Fields(prefix)[0]
+			if strings.Trim(name, commandLetters) == "" && name[0] != '-' {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), " ")
+}
+
+const commandLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-"
+
+// wants says whether what q asks for may have s.
+func (q Query) wants(s worksite.Secret) bool {
+	return s.For == nil || slices.Contains(q.Want, s.Name)
 }
 
 // get is the value of name if g holds it for the state of the worksite that p

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -66,12 +67,12 @@ func (s *server) answer(ctx context.Context, conn *connection, from *peer, reque
 		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
 	case name == wire.VerbHook && len(args) == 2:
 		s.grant(ctx, conn, from, query(args, from.pid))
-	case name == wire.VerbGrant && (len(args) == 1 || len(args) == 2):
-		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1)})
+	case name == wire.VerbGrant && len(args) >= 1 && len(args) <= 3:
+		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1), Want: strings.Fields(optional(args, 2))})
 	case name == wire.VerbGet && len(args) == 2:
 		s.get(ctx, conn, from, args)
-	case name == wire.VerbQuestion && len(args) == 1:
-		s.question(ctx, conn, from, string(args[0]))
+	case name == wire.VerbQuestion && (len(args) == 1 || len(args) == 2):
+		s.question(ctx, conn, from, Query{Root: string(args[0]), Want: strings.Fields(optional(args, 1))})
 	case name == wire.VerbAnswer && (len(args) == 2 || len(args) == 3):
 		s.redeem(ctx, conn, from, string(args[0]), string(args[1]), optional(args, 2))
 	default:

@@ -213,7 +213,7 @@ func TestHardCap(t *testing.T) {
 			if _, err := r.agent.Get(t.Context(), "acme/api", "B"); err == nil {
 				t.Fatal("there is a B")
 			}
-			if _, err := r.agent.Question(t.Context(), r.root); err != nil {
+			if _, err := r.agent.Question(t.Context(), Query{Root: r.root}); err != nil {
 				t.Fatal(err)
 			}
 		}

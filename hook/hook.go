@@ -24,7 +24,7 @@ func Change(g *wire.Grant, err error) shells.Change {
 	if err != nil {
 		return refusal(err)
 	}
-	c := shells.Change{Status: g.Status, Generation: g.Generation, Mode: g.Mode, Summary: g.Summary, Say: g.Lines}
+	c := shells.Change{Status: g.Status, Generation: g.Generation, Mode: g.Mode, Summary: g.Summary, Commands: g.Commands, Say: g.Lines}
 	refused := 0
 	for _, v := range g.Vars {
 		if !shells.ValidName(v.Name) {

@@ -7,6 +7,7 @@ type Change struct {
 	Put []Var    // exported, in this order
 	Say []string // lines for people, without "keyrack: "
 
+	Commands   string // names, parted by blanks, of those that go by way of keyrack exec
 	Status     string
 	Generation string
 	Mode       string // "command", "tree" or ""
@@ -19,7 +20,7 @@ type Var struct {
 	Value []byte
 }
 
-// Render is the change as calls of the three functions that every hook script
+// Render is the change as calls of the four functions that every hook script
 // defines. A variable whose name is not a ValidName is left out: a name is
 // never quoted, so it must not be able to be code.
 func (s Shell) Render(c Change) []byte {
@@ -33,6 +34,9 @@ func (s Shell) Render(c Change) []byte {
 			code = append(code, "__keyrack_put "+v.Name+" "...)
 			code = append(s.appendQuoted(code, v.Value), '\n')
 		}
+	}
+	if c.Commands != "" {
+		code = s.appendCall(code, "__keyrack_commands", c.Commands)
 	}
 	for _, line := range c.Say {
 		code = s.appendCall(code, "__keyrack_say", line)

@@ -279,6 +279,7 @@ __keyrack_find() {
     fi
     [[ ! $__keyrack__root$__keyrack_root ]] || [ "$__keyrack__root" = "$__keyrack_root" ] && builtin return
     __keyrack_drop
+    [[ ! $__keyrack_shadowing ]] || __keyrack_shadow ''
     __keyrack_root=$__keyrack__root
     __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
 }
@@ -339,9 +340,10 @@ __keyrack_has_client() {
 # __keyrack_take CODE: the calls of put, say and end that are an answer. What was
 # held goes first, also where an answer breaks off in the middle.
 __keyrack_take() {
-    builtin local __keyrack__status='' __keyrack__generation='' __keyrack__mode='' __keyrack__summary='' __keyrack__lines=''
+    builtin local __keyrack__status='' __keyrack__generation='' __keyrack__mode='' __keyrack__summary='' __keyrack__lines='' __keyrack__commands=''
     __keyrack_drop
     builtin eval "$1"
+    [ "$__keyrack__commands" = "$__keyrack_shadowing" ] || __keyrack_shadow "$__keyrack__commands"
     if [[ ! $__keyrack__status ]]; then
         __keyrack_drop
         __keyrack_fail ''
@@ -397,7 +399,7 @@ __keyrack_tell_now() {
     __keyrack_untold=
 }
 
-# The three functions that an answer calls, inside __keyrack_take.
+# The four functions that an answer calls, inside __keyrack_take.
 
 # A command that mends what the line before it says stands alone, to be pasted.
 __keyrack_say() {
@@ -409,6 +411,9 @@ __keyrack_say() {
 __keyrack_end() {
     __keyrack__status=$1 __keyrack__generation=$2 __keyrack__mode=$3 __keyrack__summary=$4
 }
+
+# shellcheck disable=SC2034 # a variable of __keyrack_take
+__keyrack_commands() { __keyrack__commands=$1; }
 
 __keyrack_put() {
     builtin local "__keyrack__all=$1[@]" __keyrack__text=
@@ -433,6 +438,38 @@ __keyrack_valid() {
     case $__keyrack_refused in
     *" $1 "*) builtin return 1 ;;
     esac
+}
+
+# --- Commands that have secrets of their own ----------------------------------
+
+# __keyrack_shadow NAMES: functions in the place of commands, in that of the last
+# ones. By them a command gets the secrets that are for it, which never enter this
+# shell: "keyrack exec" sees all of its words. Those that start another command are
+# among them. What is a function of the person's stays one.
+__keyrack_shadow() {
+    builtin local name REPLY IFS=' '
+    for name in ${__keyrack_shadows[@]+"${__keyrack_shadows[@]}"}; do
+        __keyrack_capture builtin declare -f "$name"
+        [[ $REPLY != *__keyrack_exec* ]] || builtin unset -f "$name"
+    done
+    __keyrack_shadows=() __keyrack_shadowing=$1
+    for name in $1 ${1:+$__keyrack_wrappers}; do
+        [[ $name == [![:alnum:]_]* || $name == *[![:alnum:]._+-]* ]] && builtin continue
+        __keyrack_capture builtin type -t "$name"
+        case $REPLY in
+        function) __keyrack_say "$name is a function here, which gets no secret that is for it: keyrack exec -- $name" ;;
+        builtin | keyword) ;;
+        *) builtin eval "function $name { __keyrack_exec $name \"\$@\"; }" && __keyrack_shadows+=("$name") ;;
+        esac
+    done
+}
+
+__keyrack_exec() {
+    if [[ -x $__keyrack_program ]]; then
+        "$__keyrack_program" exec --from-hook -- "$@"
+    else
+        builtin command "$@"
+    fi
 }
 
 # --- What was there before ------------------------------------------------
@@ -818,6 +855,7 @@ __keyrack_off() {
 __keyrack_undo() {
     builtin local REPLY __keyrack__name __keyrack__aliases='' __keyrack__nested=0
     __keyrack_drop
+    __keyrack_shadow ''
     __keyrack_unregister
     [[ $__keyrack_how != ble ]] || blehook PRECMD-=__keyrack_precmd PREEXEC-=__keyrack_preexec
     builtin shopt -q expand_aliases && __keyrack__aliases=on
@@ -877,6 +915,7 @@ __keyrack_begin() {
     __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_was=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
     __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
+    __keyrack_shadowing='' __keyrack_shadows=() __keyrack_wrappers='doas env ionice nice nohup setsid stdbuf sudo timeout xargs' __keyrack_program=${__keyrack_bin%/*}/keyrack
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'

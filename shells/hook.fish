@@ -123,6 +123,8 @@ function __keyrack_find
     end
     if test "$root" != "$__keyrack_root"
         __keyrack_drop
+        test -z "$__keyrack_shadowing"
+        or __keyrack_shadow ''
         set -g __keyrack_root $root
         set -g __keyrack_announced 0
         set -g __keyrack_failed 0
@@ -193,6 +195,7 @@ function __keyrack_ask
     set -g __keyrack_asked 1
     set -g __keyrack_answer
     set -g __keyrack_lines
+    set -g __keyrack_named
     if test -x "$__keyrack_bin"
         command $__keyrack_bin __hook fish $__keyrack_root $fish_pid | builtin source 2>/dev/null
     else
@@ -209,6 +212,8 @@ function __keyrack_take
         __keyrack_fail ''
         return
     end
+    test "$__keyrack_named" = "$__keyrack_shadowing"
+    or __keyrack_shadow "$__keyrack_named"
     __keyrack_hold $argv
     switch $argv[1]
         case locked unavailable no-rack
@@ -256,7 +261,7 @@ function __keyrack_tell
     end
 end
 
-# The three functions that an answer calls, inside __keyrack_ask.
+# The four functions that an answer calls, inside __keyrack_ask.
 
 # A command that mends what the line before it says stands alone, to be pasted.
 function __keyrack_say
@@ -265,6 +270,10 @@ function __keyrack_say
     else
         set -ga __keyrack_lines "keyrack: $argv[1]"
     end
+end
+
+function __keyrack_commands
+    set -g __keyrack_named $argv
 end
 
 function __keyrack_end
@@ -301,6 +310,45 @@ function __keyrack_admit
     else
         __keyrack_say "a name that may not be exported is left out"
         return 1
+    end
+end
+
+# --- Commands that have secrets of their own ----------------------------------
+
+# __keyrack_shadow NAMES: functions in the place of commands, in that of the last
+# ones. By them a command gets the secrets that are for it, which never enter this
+# shell: "keyrack exec" sees all of its words. Those that start another command are
+# among them. What is a function of the person's stays one.
+function __keyrack_shadow
+    set -l wrappers
+    for name in $__keyrack_shadows
+        builtin functions $name | string match -q '*__keyrack_exec*'
+        and builtin functions -e $name
+    end
+    set -g __keyrack_shadows
+    set -g __keyrack_shadowing $argv[1]
+    test -z "$argv[1]"
+    or set wrappers doas env ionice nice nohup setsid stdbuf sudo timeout xargs
+    for name in (string split ' ' -- $argv[1]) $wrappers
+        if not string match -qr '^[A-Za-z0-9_][A-Za-z0-9._+-]*\z' -- $name
+            continue
+        else if builtin functions -q $name
+            __keyrack_say "$name is a function here, which gets no secret that is for it: keyrack exec -- $name"
+        else if not builtin contains -- $name (builtin -n)
+            function $name --inherit-variable name
+                __keyrack_exec $name $argv
+            end
+            set -ga __keyrack_shadows $name
+        end
+    end
+end
+
+function __keyrack_exec
+    set -l program (string replace -r '[^/]*$' keyrack -- $__keyrack_bin)
+    if test -x "$program"
+        command $program exec --from-hook -- $argv
+    else
+        command $argv
     end
 end
 
@@ -355,6 +403,7 @@ function __keyrack_off
     test "$argv[1]" = again
     and set keep __keyrack_bin __keyrack_socket __keyrack_generation_file
     __keyrack_drop
+    __keyrack_shadow ''
     for name in (set -gn)
         if string match -q '__keyrack_*' -- $name; and not builtin contains -- $name $keep
             set -eg $name
@@ -382,7 +431,7 @@ function __keyrack_start
         RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME \
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
         GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
-    for name in root pwd upward any text generation said names known kept lines answer reply held
+    for name in root pwd upward any text generation said names known kept lines answer reply held named shadowing shadows
         set -gu __keyrack_$name
     end
     for name in line asked failed announced

@@ -117,6 +117,7 @@ __keyrack_find() {
     fi
     if [[ $__keyrack_dir != "$__keyrack_root" ]]; then
         __keyrack_drop
+        [[ -z $__keyrack_shadowing ]] || __keyrack_shadow ""
         __keyrack_root=$__keyrack_dir
         __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
     fi
@@ -166,7 +167,7 @@ __keyrack_read_file() {
 # mode. Nothing is left of an answer that breaks off, also by Ctrl-C.
 __keyrack_ask() {
     builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
-        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd=
+        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd= __keyrack_named=
     {
         __keyrack_asking=1
         if __keyrack_by_socket; then
@@ -181,6 +182,7 @@ __keyrack_ask() {
         (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
         (*) __keyrack_failed=0 ;;
         esac
+        [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
         (( ! ${#__keyrack_names} )) || __keyrack_hold
         if [[ $__keyrack_lines != "$__keyrack_said" ]] || (( ! __keyrack_announced )); then
             __keyrack_tell
@@ -239,7 +241,7 @@ __keyrack_tell() {
     fi
 }
 
-# The three functions that an answer calls, inside __keyrack_ask.
+# The four functions that an answer calls, inside __keyrack_ask.
 
 # A command that mends what the line before it says stands alone, to be pasted.
 __keyrack_say() {
@@ -250,6 +252,8 @@ __keyrack_say() {
 __keyrack_end() {
     __keyrack_status=$1 __keyrack_word=$2 __keyrack_mode=$3 __keyrack_summary=$4
 }
+
+__keyrack_commands() { __keyrack_named=$1 }
 
 __keyrack_put() {
     if ! __keyrack_valid "$1"; then
@@ -376,8 +380,8 @@ __keyrack_load() {
     (( __keyrack_sockets ))
 }
 
-# __keyrack_take: the answer, version, status, generation, mode, summary, number
-# of lines, lines, and a name and a value for each variable; or version, status,
+# __keyrack_take: the answer, version, status, generation, mode, summary, commands,
+# number of lines, lines, and a name and a value for each variable; or version, status,
 # message, hint. False where the daemon speaks another version.
 __keyrack_take() {
     builtin local __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain= __keyrack_odd= __keyrack_count=0
@@ -385,7 +389,7 @@ __keyrack_take() {
     if [[ $__keyrack_reply == *$__keyrack_nul ]]; then
         __keyrack_fields=("${(@0)__keyrack_reply[${#__keyrack_head}+2,-2]}")
     fi
-    __keyrack_reply= __keyrack_count=${__keyrack_fields[6]-}
+    __keyrack_reply= __keyrack_count=${__keyrack_fields[7]-}
     if [[ ${__keyrack_fields[1]-} != (1|) ]]; then
         builtin return 1
     elif (( ${#__keyrack_fields} == 4 )) && [[ $__keyrack_fields[2] != (ok|) ]]; then
@@ -395,11 +399,11 @@ __keyrack_take() {
         __keyrack_end "$__keyrack_fields[2]" "" "" ""
         builtin return 0
     elif ! [[ $__keyrack_fields[2] == ?* && $__keyrack_fields[4] == (|command|tree) && $__keyrack_count == (0|[1-9]<0-999>|[1-9]) ]] ||
-        (( __keyrack_count + 6 > ${#__keyrack_fields} || (__keyrack_count + ${#__keyrack_fields}) % 2 )); then
+        (( __keyrack_count + 7 > ${#__keyrack_fields} || (__keyrack_count + ${#__keyrack_fields}) % 2 == 0 )); then
         __keyrack_refuse "the daemon sent a malformed grant"
         builtin return 0
     fi
-    for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[7 + __keyrack_count,-1]}"; do
+    for __keyrack_name __keyrack_value in "${(@)__keyrack_fields[8 + __keyrack_count,-1]}"; do
         if [[ -z ${(Pt)__keyrack_name} && -n ${__keyrack_known[$__keyrack_name]-} ]]; then
             __keyrack_new+=" $__keyrack_name"
             __keyrack_plain+="$__keyrack_name=$__keyrack_value$__keyrack_nul"
@@ -418,11 +422,11 @@ __keyrack_take() {
         __keyrack_names+=(${(s: :)__keyrack_new})
         builtin typeset -gx "${(@0)__keyrack_plain[1,-2]}"
     fi
-    for __keyrack_value in "${(@)__keyrack_fields[7,6 + __keyrack_count]}"; do
+    for __keyrack_value in "${(@)__keyrack_fields[8,7 + __keyrack_count]}"; do
         __keyrack_say "$__keyrack_value"
     done
     __keyrack_status=$__keyrack_fields[2] __keyrack_word=$__keyrack_fields[3]
-    __keyrack_mode=$__keyrack_fields[4] __keyrack_summary=$__keyrack_fields[5]
+    __keyrack_mode=$__keyrack_fields[4] __keyrack_summary=$__keyrack_fields[5] __keyrack_named=$__keyrack_fields[6]
 }
 
 __keyrack_are_named() {
@@ -447,6 +451,38 @@ __keyrack_run_client() {
     builtin setopt local_options local_traps
     builtin trap - INT # the trap of the person does not know what is broken off here
     __keyrack_code="$(builtin exec "$__keyrack_bin" __hook zsh "$__keyrack_root" "${sysparams[pid]:-$$}")"
+}
+
+# --- Commands that have secrets of their own ----------------------------------
+
+# __keyrack_shadow NAMES: functions in the place of commands, in that of the last
+# ones. By them a command gets the secrets that are for it, which never enter this
+# shell: "keyrack exec" sees all of its words. Those that start another command are
+# among them. What is a function of the person stays one.
+__keyrack_shadow() {
+    builtin local __keyrack_name
+    for __keyrack_name in $__keyrack_shadows; do
+        [[ ${functions[$__keyrack_name]-} != *__keyrack_exec* ]] || builtin unfunction $__keyrack_name
+    done
+    __keyrack_shadows=() __keyrack_shadowing=$1
+    for __keyrack_name in ${(s: :)1} ${(s: :)${1:+$__keyrack_wrappers}}; do
+        if [[ $__keyrack_name != [A-Za-z0-9_]* || $__keyrack_name == *[^A-Za-z0-9._+-]* ]]; then
+            builtin continue
+        elif (( ${+functions[$__keyrack_name]} )); then
+            __keyrack_say "$__keyrack_name is a function here, which gets no secret that is for it: keyrack exec -- $__keyrack_name"
+        elif (( ! ${+builtins[$__keyrack_name]} )) && [[ -z ${reswords[(re)$__keyrack_name]} ]]; then
+            functions[$__keyrack_name]="__keyrack_exec $__keyrack_name \"\$@\""
+            __keyrack_shadows+=($__keyrack_name)
+        fi
+    done
+}
+
+__keyrack_exec() {
+    if [[ -x ${__keyrack_bin%/*}/keyrack ]]; then
+        "${__keyrack_bin%/*}/keyrack" exec --from-hook -- "$@"
+    else
+        command "$@"
+    fi
 }
 
 # --- What was there before ------------------------------------------------
@@ -686,6 +722,7 @@ __keyrack_find_trap() {
 __keyrack_off() {
     builtin local __keyrack_name
     __keyrack_drop
+    __keyrack_shadow ""
     __keyrack_restore_later
     (( ! ${+functions[TRAPDEBUG]} )) || [[ $functions[TRAPDEBUG] != *__keyrack_* ]] || builtin unfunction TRAPDEBUG
     __keyrack_over
@@ -710,7 +747,8 @@ __keyrack_begin() {
     builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
     builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_sockets=1
     builtin typeset -g __keyrack_pwd= __keyrack_dir= __keyrack_places=__keyrack_precmd:__keyrack_preexec:__keyrack_chpwd
-    builtin typeset -ga __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
+    builtin typeset -g __keyrack_shadowing= __keyrack_wrappers="doas env ionice nice nohup setsid stdbuf sudo timeout xargs"
+    builtin typeset -ga __keyrack_shadows __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
     builtin typeset -gA __keyrack_was __keyrack_later __keyrack_known
     builtin typeset -g __keyrack_nul="${(#):-0}" __keyrack_newline="${(#):-10}"
     builtin typeset -g __keyrack_control="[${(#):-1}-${(#):-31}${(#):-127}]"

@@ -145,7 +145,6 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 		secret.TTL, err = ttl(n, value)
 		secret.ttlAt = n.value
 	case "for":
-		s.notBuilt(n.value, "for is")
 		secret.For, err = commands(n, value)
 	case "as":
 		if secret.As, err = choice(n, value, "env", "file"); secret.As == "file" {

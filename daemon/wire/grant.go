@@ -14,12 +14,14 @@ const (
 
 // Grant is the answer to the verbs hook and grant, whatever its status: what to
 // export and what to say. Lines are for people, without a prefix; a hint is a
-// line of its own. Summary is the one line for entering the worksite.
+// line of its own. Summary is the one line for entering the worksite. Commands are
+// the names, parted by blanks, of those that a shell starts by way of `keyrack exec`.
 type Grant struct {
 	Status     string
 	Generation string
 	Mode       string
 	Summary    string
+	Commands   string
 	Lines      []string
 	Vars       []Var
 }
@@ -34,14 +36,14 @@ type Var struct {
 // ErrGrant says that fields are no grant.
 var ErrGrant = errors.New("the daemon sent a malformed grant")
 
-// fixedFields are status, generation, mode, summary and the number of lines.
-const fixedFields = 5
+// fixedFields are status, generation, mode, summary, commands and the number of lines.
+const fixedFields = 6
 
 // Fields are the grant as the fields of an answer. Values are not copied.
 func (g *Grant) Fields() [][]byte {
 	fields := make([][]byte, 0, fixedFields+len(g.Lines)+2*len(g.Vars))
 	fields = append(fields, []byte(g.Status), []byte(g.Generation), []byte(g.Mode),
-		[]byte(clean(g.Summary)), strconv.AppendInt(nil, int64(len(g.Lines)), 10))
+		[]byte(clean(g.Summary)), []byte(g.Commands), strconv.AppendInt(nil, int64(len(g.Lines)), 10))
 	for _, line := range g.Lines {
 		fields = append(fields, []byte(clean(line)))
 	}
@@ -67,13 +69,13 @@ func ParseGrant(fields [][]byte) (*Grant, error) {
 		return nil, ErrGrant
 	}
 	g := &Grant{Status: string(fields[0]), Generation: string(fields[1]),
-		Mode: string(fields[2]), Summary: string(fields[3])}
-	n, err := strconv.Atoi(string(fields[4]))
+		Mode: string(fields[2]), Summary: string(fields[3]), Commands: string(fields[4])}
+	n, err := strconv.Atoi(string(fields[5]))
 	rest := fields[fixedFields:]
 	switch {
 	case g.Status == "", g.Mode != "" && g.Mode != ModeCommand && g.Mode != ModeTree:
 		return nil, ErrGrant
-	case err != nil, n < 0, n > len(rest), (len(rest)-n)%2 != 0, strconv.Itoa(n) != string(fields[4]):
+	case err != nil, n < 0, n > len(rest), (len(rest)-n)%2 != 0, strconv.Itoa(n) != string(fields[5]):
 		return nil, ErrGrant
 	}
 	for _, line := range rest[:n] {

@@ -8,7 +8,7 @@ import (
 
 func TestGrantRoundTrip(t *testing.T) {
 	for _, g := range []*Grant{
-		{Status: OK, Generation: "g", Mode: ModeCommand, Summary: "acme/api: 1 secret for 8h", Vars: []Var{{"A", []byte("x")}, {"B", []byte{}}}},
+		{Status: OK, Generation: "g", Mode: ModeCommand, Summary: "acme/api: 1 secret for 8h", Commands: "make tf", Vars: []Var{{"A", []byte("x")}, {"B", []byte{}}}},
 		{Status: Missing, Generation: "g", Mode: ModeTree, Lines: []string{"B is missing", "keyrack set B"}, Vars: []Var{{"A", []byte("x")}}},
 		{Status: NotAllowed, Lines: []string{"not allowed"}},
 	} {
@@ -28,8 +28,8 @@ func TestParseGrantShortForm(t *testing.T) {
 
 func TestParseGrantRefuses(t *testing.T) {
 	for _, text := range []string{
-		"", "ok", "ok|g|command|", "ok|g|command||x", "ok|g|command||1", "ok|g|command||-1", "ok|g|command||0|A",
-		"ok|g|other||0", "|g|command||0", "ok|g|command||00", "ok|g|command||+1|line", "ok|g|command||0||v", "ok|g|command||99999999999999999999",
+		"", "ok", "ok|g|command|", "ok|g|command||0", "ok|g|command|||x", "ok|g|command|||1", "ok|g|command|||-1", "ok|g|command|||0|A",
+		"ok|g|other|||0", "|g|command|||0", "ok|g|command|||00", "ok|g|command|||+1|line", "ok|g|command|||0||v", "ok|g|command|||99999999999999999999",
 	} {
 		if g, err := ParseGrant(cut(text)); err == nil {
 			t.Errorf("%q is %+v", text, g)
@@ -46,7 +46,7 @@ func cut(text string) [][]byte {
 }
 
 func FuzzParseGrant(f *testing.F) {
-	for _, seed := range []string{"ok|g|command|s|1|line|A|v", "ok|g|tree||0", "locked|why|hint", "ok||||0|A|", "missing|g|command||2|a|b|C|d"} {
+	for _, seed := range []string{"ok|g|command|s|tf make|1|line|A|v", "ok|g|tree|||0", "locked|why|hint", "ok|||||0|A|", "missing|g|command|||2|a|b|C|d"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

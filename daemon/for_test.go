@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"keyrack/daemon/wire"
+)
+
+// forBehaviours are those of secrets with a "for".
+var forBehaviours = []behaviour{
+	{"gives what is for some commands to who wants it alone", "none", func(t *testing.T, r *rig) {
+		r.worksite("[secrets]\nA = ''\nB = { for = ['make deploy', 'tf'] }\nC = { for = [] }\nD = { for = ['tf', '-x', 'a;b', './d', 'é'] }\n")
+		for _, name := range []string{"A", "B", "C", "D"} {
+			r.set(name, strings.ToLower(name))
+		}
+		r.want(r.grant(), wire.OK, "A=a")
+		g := r.hooked()
+		r.want(g, wire.OK, "A=a")
+		if g.Commands != "make tf" || g.Summary != "acme/api: 1 secret for 8h, others for make, tf" {
+			t.Errorf("commands %q, summary %q", g.Commands, g.Summary)
+		}
+		g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: []string{"C", "B", "A", "X"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.want(g, wire.OK, "A=a B=b C=c")
+		if g.Commands != "" {
+			t.Errorf("commands %q", g.Commands)
+		}
+		status, err := r.agent.Status(t.Context(), r.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := status.Secrets; s[0].For != nil || !slices.Equal(s[1].For, []string{"make deploy", "tf"}) || s[2].For == nil || len(s[2].For) != 0 {
+			t.Errorf("%+v", s)
+		}
+	}},
+	{"misses what is for some commands where it is wanted alone", "none", func(t *testing.T, r *rig) {
+		r.worksite("[secrets]\nA = ''\nB = { for = ['tf'] }\n")
+		r.set("A", "a")
+		r.want(r.grant(), wire.OK, "A=a")
+		g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: []string{"B"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.want(g, wire.Missing, "A=a", "acme/api: B is missing", "keyrack set B")
+	}},
+	{"asks for a yes about what is wanted alone", "none", func(t *testing.T, r *rig) {
+		r.worksite("[secrets]\nA = ''\nB = { for = ['tf'], confirm = 'always' }\nC = { confirm = 'session' }\n")
+		for _, name := range []string{"A", "B", "C"} {
+			r.set(name, strings.ToLower(name))
+		}
+		r.want(r.answer(r.question("C"), true), wire.OK, "A=a C=c")
+		q, err := r.agent.Question(t.Context(), Query{Root: r.root, Want: []string{"B"}})
+		if err != nil || strings.Join(q.Names(), " ") != "B" {
+			t.Fatalf("%v, %v", q, err)
+		}
+		r.want(r.answer(q, true), wire.OK, "A=a B=b C=c")
+		r.want(r.grant(), wire.OK, "A=a C=c")
+	}},
+}
