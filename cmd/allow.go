@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"mvdan.cc/sh/v3/syntax"
 
 	"keyrack/daemon"
 	"keyrack/daemon/audit"
+	"keyrack/daemon/source"
 	"keyrack/worksite"
 )
 
@@ -88,6 +92,11 @@ func approve(site *worksite.Site) error {
 	for _, line := range lines {
 		fmt.Fprintln(os.Stderr, line)
 	}
+	if len(lines) > 0 {
+		if err := showCommands(site); err != nil {
+			return err
+		}
+	}
 	if last == nil || last.Name != site.Name {
 		pointOut(store.Others(site), site.Name)
 	}
@@ -96,6 +105,53 @@ func approve(site *worksite.Site) error {
 	}
 	say("allowed")
 	return nil
+}
+
+// showCommands shows what is run, once the worksite is approved, to get its values.
+func showCommands(site *worksite.Site) error {
+	config, err := configFile()
+	if err != nil {
+		return err
+	}
+	identity, err := daemon.AgeIdentity(config)
+	if err != nil {
+		return err
+	}
+	place := source.Place{Dir: site.Root, Home: os.Getenv("HOME"), Identity: identity}
+	var commands []string
+	for _, secret := range site.Secrets {
+		for _, from := range secret.From {
+			s, err := worksite.ParseSource(from)
+			if err != nil || from == "" {
+				continue
+			}
+			if argv := source.Command(s, place); argv != nil {
+				commands = append(commands, "  "+commandLine(argv))
+			}
+		}
+	}
+	if len(commands) > 0 {
+		say("to get them it runs, here:")
+	}
+	for i, command := range commands {
+		if slices.Index(commands, command) == i {
+			fmt.Fprintln(os.Stderr, command)
+		}
+	}
+	return nil
+}
+
+// commandLine is argv as it could be typed, with nothing that acts on a terminal.
+func commandLine(argv []string) string {
+	var words []string
+	for _, word := range argv {
+		quoted, err := syntax.Quote(word, syntax.LangBash)
+		if err != nil {
+			quoted = worksite.Visible(word)
+		}
+		words = append(words, quoted)
+	}
+	return strings.Join(words, " ")
 }
 
 // maxPointedOut bounds the list of directories of one name.

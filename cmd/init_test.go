@@ -51,7 +51,7 @@ func (f *fakeRack) Set(_ context.Context, site, name string, value []byte) error
 func vars(pairs ...string) (vars []source.Var) {
 	for _, pair := range pairs {
 		name, value, _ := strings.Cut(pair, "=")
-		vars = append(vars, source.Var{name, []byte(value)})
+		vars = append(vars, source.Var{Name: name, Value: []byte(value)})
 	}
 	return vars
 }

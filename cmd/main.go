@@ -34,6 +34,8 @@ func Main() int {
 			return client.Run(self(), os.Args[2:])
 		case "__rack":
 			return source.RackChild(os.Stdin, os.Stdout)
+		case "__runner":
+			return source.RunnerChild()
 		case "__keyring":
 			return source.KeyringChild(os.Args[2:], os.Stdin, os.Stdout, os.Stderr)
 		}

@@ -19,7 +19,7 @@ var imports = map[string][]string{
 	"keyrack/daemon/harden":    {},
 	"keyrack/daemon/arena":     {},
 	"keyrack/daemon/audit":     {},
-	"keyrack/daemon/source":    {"keyrack/daemon/harden"},
+	"keyrack/daemon/source":    {"keyrack/daemon/arena", "keyrack/daemon/harden", "keyrack/worksite"},
 	"keyrack/daemon/wire":      {},
 	"keyrack/shells":           {},
 	"keyrack/shells/programs":  {},

@@ -150,4 +150,5 @@ const (
 	StateHeld      = "held"
 	StateAvailable = "available"
 	StateDefault   = "default"
+	StateUnasked   = "unasked" // no source of it has been asked
 )

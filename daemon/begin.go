@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyrack/daemon/harden"
+	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 )
 
@@ -51,6 +52,9 @@ func begin(o *Options, report *report) (left bool, err error) {
 		return false, err
 	}
 	if err := setEnvironment(append(environ, "GOTRACEBACK=none")); err != nil {
+		return false, err
+	}
+	if o.runner, err = source.StartRunner(Self(), environ); err != nil {
 		return false, err
 	}
 	o.weak = append(state.Weak, harden.Filter()...)

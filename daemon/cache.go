@@ -26,6 +26,7 @@ type Cache struct {
 	place    wire.Place
 	rack     source.Rack
 	opener   opener
+	runner   *source.Runner
 	rackFile string
 	store    worksite.Store
 	config   *config
@@ -72,10 +73,14 @@ type grant struct {
 	values map[string]held // by the secret's name
 	flight *flight
 
-	// absent says which names the rack did not have, and why, when its file was as
-	// stamp says: they need no new look until it is another one.
+	// absent says which names no source had, and why, when the rack's file was as
+	// stamp says, and again when tools are to be asked again: until then they need no
+	// new look.
 	absent map[string]error
 	stamp  stamp
+	again  map[string]time.Duration
+
+	from map[string]string // which source a value came from
 }
 
 // NewCache makes a cache that holds nothing. It is locked if the last one was. It
@@ -86,7 +91,7 @@ func NewCache(o Options) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		place: o.Place, rack: source.Rack{Dir: o.DataDir}, opener: o.opener, rackFile: o.DataDir + "/rack.age", store: worksite.Store{Dir: o.DataDir + "/approvals"},
+		place: o.Place, rack: source.Rack{Dir: o.DataDir}, opener: o.opener, runner: o.runner, rackFile: o.DataDir + "/rack.age", store: worksite.Store{Dir: o.DataDir + "/approvals"},
 		config: &config{path: o.ConfigFile}, now: o.Now, started: time.Now(), program: o.Program, weak: slices.Clone(o.weak),
 		grants: map[string]*grant{}, shells: map[int]shell{},
 	}

@@ -23,6 +23,8 @@ type limits struct {
 	quiet  bool          // no line on entering a worksite
 	idle   time.Duration // lock when for so long nothing was handed out, 0 for never
 	strict bool          // refuse to serve where a protection is not in force
+
+	identity string // the file with the person's age identities, "" for none
 }
 
 const (
@@ -150,8 +152,14 @@ func (c *config) take(got *limits, text string, key toml.Key, value any) error {
 			return bad("strict is true or false")
 		}
 		got.strict = strict
+	case "age_identity":
+		path, _ := value.(string)
+		if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "~/") {
+			return bad(`age_identity is a file: "/…" or "~/…"`)
+		}
+		got.identity = path
 	default:
-		return bad("unknown key %q: there are max_ttl, idle, quiet and strict", key[0])
+		return bad("unknown key %q: there are max_ttl, idle, quiet, strict and age_identity", key[0])
 	}
 	return nil
 }
@@ -220,4 +228,10 @@ func span(d time.Duration) string {
 func MaxTTL(configFile string) (time.Duration, error) {
 	got, err := (&config{path: configFile}).read()
 	return got.maxTTL, err
+}
+
+// AgeIdentity is the file with the person's age identities, "" for none.
+func AgeIdentity(configFile string) (string, error) {
+	got, err := (&config{path: configFile}).read()
+	return got.identity, err
 }

@@ -127,7 +127,7 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.fetch(ctx, p); err != nil {
+	if _, err := c.fetch(ctx, p, false); err != nil {
 		return nil, ofSite(p.site.Name, err)
 	}
 	c.mu.Lock()

@@ -65,8 +65,13 @@ type flight struct {
 	done     chan struct{}
 	stale    bool             // overtaken by a change: look again
 	problems map[string]error // why a name has no value
-	err      error            // why there is nothing at all
+	err      error            // why there is nothing of the rack's at all
 	stop     func()           // ends it early
+
+	racks         int           // looks into the rack that are under way
+	tired, leaves bool          // a shell's patience is over; enough is closed
+	enough        chan struct{} // closed when a shell waits no longer
+	left          bool          // one did not
 }
 
 // fetched is a value on its way from the rack to the grant that holds it.
@@ -74,18 +79,25 @@ type fetched struct {
 	name  string
 	block arena.Block
 	until time.Duration // the end that its source gives it, 0 for none
+	from  string        // the source, as the worksite's file names it
 }
 
 // fetch sees to it that what p asks for is held, and returns why what is not is
-// not: by name, or all of it.
-func (c *Cache) fetch(ctx context.Context, p *plan) (map[string]error, error) {
+// not: by name, or all of it. A shell does not wait for long.
+func (c *Cache) fetch(ctx context.Context, p *plan, shell bool) (map[string]error, error) {
 	for range 3 {
-		f := c.board(p)
+		f := c.board(p, shell)
 		if f == nil {
 			return c.known(p), nil
 		}
+		enough := f.enough
+		if !shell {
+			enough = nil
+		}
 		select {
 		case <-f.done:
+		case <-enough:
+			return c.early(p, f)
 		case <-ctx.Done():
 			return nil, &wire.Error{Status: wire.Unavailable, Message: "gave up: " + ctx.Err().Error()}
 		}
@@ -98,7 +110,7 @@ func (c *Cache) fetch(ctx context.Context, p *plan) (map[string]error, error) {
 
 // board joins the flight for p's worksite, starting one where something is
 // needed; nil means that nothing is.
-func (c *Cache) board(p *plan) *flight {
+func (c *Cache) board(p *plan, shell bool) *flight {
 	at := c.rackStamp()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,29 +120,33 @@ func (c *Cache) board(p *plan) *flight {
 		g = nil
 	}
 	if g == nil {
-		g = &grant{digest: p.digest, site: p.site, values: map[string]held{}}
+		g = &grant{digest: p.digest, site: p.site, values: map[string]held{}, from: map[string]string{}, absent: map[string]error{}, again: map[string]time.Duration{}}
 		c.grants[p.root] = g
 	}
 	if g.flight != nil {
 		return g.flight
 	}
-	var names []string
+	var wants []want
 	now := c.now()
 	for _, s := range p.site.Secrets {
 		_, ok := g.get(p, s.Name, now)
-		if !ok && !(g.absent[s.Name] != nil && g.stamp == at) {
-			names = append(names, s.Name)
+		if !ok && !g.knownLocked(s, at, now, shell) {
+			wants = append(wants, want{name: s.Name, from: sources(s)})
 		}
 	}
-	if len(names) == 0 {
+	if len(wants) == 0 {
 		return nil
 	}
-	ctx, stop := context.WithCancel(c.life)
-	g.flight = &flight{done: make(chan struct{}), problems: map[string]error{}, stop: stop}
+	ctx, stop := context.WithTimeout(c.life, fetchTime)
+	g.flight = &flight{done: make(chan struct{}), enough: make(chan struct{}), problems: map[string]error{}, stop: stop}
 	epoch, f := c.epoch, g.flight
+	for _, w := range wants {
+		delete(g.absent, w.name)
+	}
+	g.stamp = at
 	c.flights.Go(func() {
 		defer stop()
-		c.fly(ctx, p, g, f, names, at, epoch)
+		c.fly(ctx, p, g, f, wants, epoch)
 	})
 	return f
 }
@@ -159,46 +175,26 @@ func (c *Cache) known(p *plan) map[string]error {
 	return nil
 }
 
-// fly looks into the rack and holds what it finds, unless something changed.
-func (c *Cache) fly(ctx context.Context, p *plan, g *grant, f *flight, names []string, at stamp, epoch uint64) {
+// fly asks the sources of wants and holds what they have.
+func (c *Cache) fly(ctx context.Context, p *plan, g *grant, f *flight, wants []want, epoch uint64) {
 	defer close(f.done)
-	values, err := c.look(ctx, p.site.Name, names)
-	defer func() {
-		for _, v := range values {
-			c.arena.Free(v.block)
-		}
-	}()
+	if slices.ContainsFunc(p.site.Secrets, usesTools) {
+		defer time.AfterFunc(patience, func() { c.tire(f) }).Stop()
+	}
+	c.gather(ctx, p, f, wants, func(l landing) { c.land(p, g, f, epoch, l) })
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	g.flight = nil
-	if c.epoch != epoch || c.grants[p.root] != g {
-		f.stale = true
-		return
+	var shells []shell
+	if f.left && !f.stale { // somebody went without what is there now
+		shells = c.changeLocked()
 	}
-	f.err = err
-	if err != nil && !isNoRack(err) {
+	if f.err != nil && len(g.absent) == 0 {
 		c.dropEmptyLocked(p.root, g)
-		return
 	}
-	f.err = nil
-	g.stamp, g.absent = at, map[string]error{}
-	for i, v := range values {
-		if why := c.holdLocked(p, g, v); why != nil {
-			g.absent[v.name] = why
-			continue
-		}
-		values[i] = fetched{} // it is the grant's
+	c.mu.Unlock()
+	if f.left {
+		c.told(shells) // who asks again gets it anyway
 	}
-	for _, name := range names {
-		if _, held := g.values[name]; !held && g.absent[name] == nil {
-			g.absent[name] = errAbsent
-			if err != nil {
-				g.absent[name] = err
-			}
-		}
-	}
-	maps.Copy(f.problems, g.absent)
-	c.scheduleLocked()
 }
 
 // look reads names of site from the rack. A panic in there is an error like any
@@ -215,7 +211,7 @@ func (c *Cache) look(ctx context.Context, site string, names []string) (values [
 			if err != nil {
 				return nil, full(err)
 			}
-			values = append(values, fetched{name, block, until})
+			values = append(values, fetched{name: name, block: block, until: until})
 			return block.Bytes(), nil
 		})
 	})

@@ -83,7 +83,7 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 	now := c.roughly()
 	var problems map[string]error
 	if !c.holdsAll(p, now) {
-		if problems, err = c.fetch(ctx, p); err != nil {
+		if problems, err = c.fetch(ctx, p, q.Shell != 0); err != nil {
 			a.refuse(ofSite(p.site.Name, err))
 		}
 		now = c.now()

@@ -119,6 +119,7 @@ type rig struct {
 	agent   Agent
 	server  *server                                     // after overSocket
 	meet    atomic.Pointer[func(context.Context) error] // comes before each use of the rack
+	tools   string                                      // a directory, after newToolRig
 	log     strings.Builder
 	logging sync.Mutex
 }

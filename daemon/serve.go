@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyrack/daemon/source"
 	"keyrack/daemon/wire"
 )
 
@@ -43,6 +44,7 @@ type Options struct {
 	weak   []string // what is not in force that should be
 	socket int      // that the init system gave, 0 for none
 	opener opener   // of the rack; nil is a process of this program
+	runner *source.Runner
 }
 
 // ErrRunning says that another daemon serves the place.

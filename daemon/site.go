@@ -57,5 +57,3 @@ func (p *plan) checkTTL() error {
 	}
 	return nil
 }
-
-func sourceName(worksite.Secret) string { return "rack" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -85,16 +86,22 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 	left := c.heldLeft(p)
 	var names map[string]bool
 	var problem error
-	if s.State == StateOK && len(left) < len(p.site.Secrets) {
+	if s.State == StateOK && len(left) < len(p.site.Secrets) && slices.ContainsFunc(p.site.Secrets, usesRack) {
 		names, problem = c.namesOf(ctx, p.site.Name)
 	}
 	for _, secret := range p.site.Secrets {
-		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: sourceName(secret), TTLSeconds: seconds(p.ttl(secret)),
+		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: c.sourceName(p, secret), TTLSeconds: seconds(p.ttl(secret)),
 			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret), For: secret.For}
 		remaining, ok := left[secret.Name]
 		switch {
 		case ok:
 			out.Held, out.LeftSeconds, out.State = true, seconds(remaining), StateHeld
+		case usesTools(secret) && !names[secret.Name] && !s.Locked && (s.State == StateOK || s.State == StateMissing):
+			var problem error
+			if out.State, problem = c.toolState(p, secret); problem != nil {
+				out.Why = problem.Error()
+				c.blameMissing(s, secret, problem)
+			}
 		case s.Locked || statusOf(problem) == wire.Locked:
 			out.State = StateLocked
 			s.blame(problem)

@@ -1,6 +1,7 @@
 package worksite
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -193,8 +194,11 @@ func (s *Site) from(secret *Secret, n *node, value any) error {
 		if strings.ContainsRune(source, 0) {
 			return fault{items[i].value, "a source holds no NUL"}
 		}
-		if source != "" {
-			s.notBuilt(items[i].value, `sources other than "", the rack, are`)
+		switch _, err := ParseSource(source); {
+		case errors.Is(err, ErrUnbuilt):
+			s.unbuilt = append(s.unbuilt, fault{items[i].value, err.Error()})
+		case err != nil:
+			return fault{items[i].value, err.Error()}
 		}
 		secret.From = append(secret.From, source)
 	}

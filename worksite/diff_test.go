@@ -38,7 +38,7 @@ E = { env = "E" }
 		"top":              {"name='n'\n[secrets]", "name='m'\nttl='9h'\nexport='tree'\n[secrets]", []string{"~ name m, was n", "~ export tree: for as long as a shell is inside, was command: while a command runs", "~ ttl 9h, was the default"}},
 		"top, back":        {"name='n'\nttl='9h'\nexport='tree'\n[secrets]", "name='n'\n[secrets]", []string{"~ export command: while a command runs, was tree: for as long as a shell is inside", "~ ttl the default, was 9h"}},
 		"source":           {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA='op://x'", []string{"~ A from op://x, was rack"}},
-		"order of sources": {"name='n'\n[secrets]\nA={from=['','x']}", "name='n'\n[secrets]\nA={from=['x','']}", []string{"~ A from x, else rack, was rack, else x"}},
+		"order of sources": {"name='n'\n[secrets]\nA={from=['','pass:x']}", "name='n'\n[secrets]\nA={from=['pass:x','']}", []string{"~ A from pass:x, else rack, was rack, else pass:x"}},
 		"ttl":              {"name='n'\n[secrets]\nA={ttl='1h'}\nB=''", "name='n'\n[secrets]\nA={ttl='90m'}\nB={ttl='1s'}", []string{"~ A ttl 1h30m, was 1h", "~ B ttl 1s, was the worksite's"}},
 		"env":              {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA={env='B'}", []string{"~ A env B, was A"}},
 		"as":               {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA={as='file'}", []string{"~ A as file, was env"}},
@@ -51,7 +51,7 @@ E = { env = "E" }
 		"for, to all":      {"name='n'\n[secrets]\nA={for=[]}", "name='n'\n[secrets]\nA=''", []string{"~ A for widened to every command"}},
 		"for, other":       {"name='n'\n[secrets]\nA={for=['a','b']}", "name='n'\n[secrets]\nA={for=['b','c','d']}", []string{"~ A for widened by c, d", "~ A for narrowed by a"}},
 		"for, reordered":   {"name='n'\n[secrets]\nA={for=['a','b']}", "name='n'\n[secrets]\nA={for=['b','a']}", nil},
-		"control":          {"", "[secrets]\nA={from=\"x\\u001b[2J\",description=\"a\\nb\\u202e\",default=\"\\\"q\"}", []string{`+ A from "x\x1b[2J", default "\"q" ("a\nb\u202e")`}},
+		"control":          {"", "[secrets]\nA={from=\"file:x\\u202e\",description=\"a\\nb\\u202e\",default=\"\\\"q\"}", []string{`+ A from "file:x\u202e", default "\"q" ("a\nb\u202e")`}},
 		"long":             {"", "[secrets]\nA={description='" + long + "'}", []string{"+ A from rack (" + strings.Repeat("ä", 100) + "… (400 bytes))"}},
 		"long, at its end": {"name='n'\n[secrets]\nA={description='" + long + "1'}", "name='n'\n[secrets]\nA={description='" + long + "2'}", []string{"~ A description " + strings.Repeat("ä", 100) + "… (401 bytes)"}},
 	} {

@@ -99,7 +99,7 @@ func TestDenySticks(t *testing.T) {
 
 func TestLast(t *testing.T) {
 	st := newStore(t)
-	root := write(t, "\ufeff[secrets]\r\nA = 'ä\U0001f511\u2028<&>'\r\n")
+	root := write(t, "\ufeff[secrets]\r\nA = 'pass:ä\U0001f511\u2028<&>'\r\n")
 	if st.Last(read(t, root)) != nil {
 		t.Error("something was approved")
 	}

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		code = KeyringChild(os.Args[2:], os.Stdin, os.Stdout, os.Stderr)
 	} else if os.Args[1] == "__rack" {
 		code = rackChild()
+	} else if os.Args[1] == "__runner" {
+		code = RunnerChild()
 	} else if err := role(os.Args[1], Rack{os.Args[2]}); err != nil {
 		fmt.Println(err)
 		code = 1

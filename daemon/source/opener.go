@@ -226,10 +226,11 @@ type answerHead struct {
 
 // The kinds of parts.
 const (
-	answerValue = 'v'
-	answerItem  = 'i'
-	answerError = 'e'
-	answerDone  = 'd'
+	answerValue   = 'v'
+	answerItem    = 'i'
+	answerProblem = 'p' // of one value: its until is the error's place among those that are typed
+	answerError   = 'e'
+	answerDone    = 'd'
 )
 
 const (

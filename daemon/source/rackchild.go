@@ -32,6 +32,8 @@ const (
 	verbSet    = "set"
 	verbRemove = "remove"
 	verbCheck  = "check"
+	verbFields = "fields" // of the file site, whose format is value
+	verbRun    = "run"    // not the rack's: see Runner
 )
 
 // fixedParts are the parts of a request before the names. maxParts and maxRequest
@@ -157,6 +159,9 @@ func typeOf(err error) uint32 {
 
 // answer does what q asks for and writes all but the end of the answer.
 func (q request) answer(ctx context.Context, w io.Writer) error {
+	if q.verb == verbFields {
+		return q.fields(w)
+	}
 	rack := Rack{q.dir}
 	key := q.key
 	if len(key) == 0 && q.verb != verbCheck {

@@ -341,8 +341,9 @@ func shield() (undo func()) {
 // keepVariables and keepPrefixes are all that a daemon sees of the environment
 // of whoever happened to start it.
 var (
-	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY"}
-	keepPrefixes  = []string{"LC_", "XDG_"}
+	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY",
+		"GNUPGHOME", "PASSWORD_STORE_DIR"} // these two for package source's tools
+	keepPrefixes = []string{"LC_", "XDG_"}
 )
 
 // CleanEnvironment is the part of environ that a daemon gets.

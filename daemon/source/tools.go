@@ -1,0 +1,138 @@
+package source
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"keyrack/worksite"
+)
+
+// tool is all that differs between sources: how the tool is run, how its output is
+// read, and what its failures mean.
+type tool struct {
+	scheme string
+
+	// argv is run once a value, in the worksite's directory. {path} stands for what the
+	// source names, {file} for the same as the absolute path of a file, {identity} for
+	// the file that the person's config names. Where argv is nil keyrack itself reads
+	// the file {path}, once for all of its values.
+	argv []string
+
+	firstLine string // fields with which the whole output is the value; else its first line is
+	env       []string
+	absent    *regexp.Regexp // of the first line of standard error: there is no such value
+	loggedOut *regexp.Regexp // nobody is logged in
+	login     string         // the command for that, as argv is written
+	listing   bool           // a first line that is {path} is a directory's listing, and no value
+	get       string         // where to get the tool
+}
+
+// tools are the rows, by scheme.
+var tools = []tool{
+	{
+		scheme: "age",
+		argv:   []string{"age", "--decrypt", "--identity", "{identity}", "--", "{file}"},
+		absent: regexp.MustCompile(`failed to open input file .*: no such file or directory`),
+		get:    "https://github.com/FiloSottile/age#installation",
+	},
+	{scheme: "dotenv"},
+	{scheme: "file"},
+	{
+		scheme:    "pass",
+		argv:      []string{"pass", "show", "--", "{path}"},
+		firstLine: "*",
+		env:       []string{"GNUPGHOME", "PASSWORD_STORE_DIR"},
+		absent:    regexp.MustCompile(`is not in the password store|password store is empty`),
+		loggedOut: regexp.MustCompile(`gpg: .*decryption failed`),
+		login:     "pass show -- {path} >/dev/null",
+		listing:   true,
+		get:       "https://www.passwordstore.org/#download",
+	},
+}
+
+func toolOf(scheme string) *tool {
+	i := slices.IndexFunc(tools, func(t tool) bool { return t.scheme == scheme })
+	return &tools[i] // worksite knows no scheme that has no row, which a test holds
+}
+
+// place is where a source is asked: the worksite's directory, the person's home
+// and age identity.
+type Place struct{ Dir, Home, Identity string }
+
+// file is the absolute path of a file that a worksite or the config names.
+func (p Place) file(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		return filepath.Join(p.Home, rest)
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(p.Dir, path)
+}
+
+// Command is the command that s runs at p, nil where keyrack reads a file itself.
+func Command(s worksite.Source, p Place) []string { return toolOf(s.Scheme).fill(s, p) }
+
+func (t *tool) fill(s worksite.Source, p Place) []string {
+	identity := "AGE_IDENTITY"
+	if p.Identity != "" {
+		identity = p.file(p.Identity)
+	}
+	filler := strings.NewReplacer("{path}", s.Path, "{file}", p.file(s.Path), "{identity}", identity)
+	var argv []string
+	for _, word := range t.argv {
+		argv = append(argv, filler.Replace(word))
+	}
+	return argv
+}
+
+// words is the login command for s.
+func (t *tool) words(s worksite.Source) string {
+	path, err := syntax.Quote(s.Path, syntax.LangPOSIX)
+	if err != nil { // it holds what can't be typed
+		path = "NAME"
+	}
+	return strings.ReplaceAll(t.login, "{path}", path)
+}
+
+// environ is the part of environ that the tool may see: all but what is there for
+// the sake of other tools.
+func (t *tool) environ(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(Variables(), name) && !slices.Contains(t.env, name)
+	})
+}
+
+// Variables are the variables that some tools may see besides those that every
+// process of the daemon's has.
+func Variables() (names []string) {
+	for _, t := range tools {
+		names = append(names, t.env...)
+	}
+	return names
+}
+
+// Batches says which of sources one process answers for.
+func Batches(sources []worksite.Source) [][]int {
+	var batches [][]int
+	of := map[worksite.Source]int{}
+	for i, s := range sources {
+		key := s
+		if toolOf(s.Scheme).argv == nil {
+			key.Field = ""
+		}
+		at, ok := of[key]
+		if !ok {
+			at = len(batches)
+			of[key] = at
+			batches = append(batches, nil)
+		}
+		batches[at] = append(batches[at], i)
+	}
+	return batches
+}

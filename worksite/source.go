@@ -1,0 +1,105 @@
+package worksite
+
+import (
+	"errors"
+	"strings"
+)
+
+// Source is one place that a value may come from, as a worksite names it. The zero
+// Source is the rack.
+type Source struct {
+	Scheme string
+	Path   string // what stands between the scheme and the first #
+	Field  string // what stands after it, "" for none
+}
+
+// String is the source as a worksite's file writes it.
+func (s Source) String() string {
+	switch {
+	case s.Scheme == "":
+		return ""
+	case s.Field != "":
+		return s.Scheme + ":" + s.Path + "#" + s.Field
+	}
+	return s.Scheme + ":" + s.Path
+}
+
+// scheme is a kind of source. form is how one is written, fits whether the parts
+// of one are of that form; nil stands for a kind that is not built yet.
+type scheme struct {
+	name, form string
+	fits       func(path, field string) bool
+}
+
+// schemes are all kinds of sources. What is done with one that is built is package
+// source's business, whose table has a row for each.
+var schemes = []scheme{
+	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
+	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
+	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
+	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
+	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"}, {name: "exec"},
+	{name: "gcp-sm"}, {name: "gopass"}, {name: "infisical"}, {name: "k8s"}, {name: "kernel"}, {name: "keyring"}, {name: "op"}, {name: "sops"}, {name: "vault"},
+}
+
+// ErrUnbuilt says that a source is of a kind that is not built yet.
+var ErrUnbuilt = errors.New("sources of this kind are not built yet")
+
+// ParseSource reads a source, "" for the rack. Its errors quote nothing of it: it
+// may be a value that stands in the wrong place.
+func ParseSource(text string) (Source, error) {
+	if text == "" {
+		return Source{}, nil
+	}
+	name, rest, found := strings.Cut(text, ":")
+	known := schemeNamed(name)
+	if !found || known == nil {
+		return Source{}, errors.New(noSource(name, found))
+	}
+	if known.fits == nil {
+		return Source{Scheme: name}, ErrUnbuilt
+	}
+	s := Source{Scheme: name}
+	var more bool
+	s.Path, s.Field, more = strings.Cut(rest, "#")
+	switch {
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return Source{}, errors.New("a source holds no control characters")
+	case strings.HasPrefix(s.Path, "-"): // it would be an option of the tool's
+		return Source{}, errors.New("what a source names begins with no -")
+	case s.Path == "", more && s.Field == "", !known.fits(s.Path, s.Field):
+		return Source{}, errors.New("such a source is written " + known.form)
+	}
+	return s, nil
+}
+
+func schemeNamed(name string) *scheme {
+	for i := range schemes {
+		if schemes[i].name == name {
+			return &schemes[i]
+		}
+	}
+	return nil
+}
+
+// Schemes are the names of the kinds of sources that are built, in order.
+func Schemes() (names []string) {
+	for _, s := range schemes {
+		if s.fits != nil {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// noSource words what is no source, with the kind that was perhaps meant.
+func noSource(name string, found bool) string {
+	var names []string
+	for _, s := range schemes {
+		names = append(names, s.name)
+	}
+	if near := nearest(name, names); found && near != "" {
+		return `no such kind of source, did you mean "` + near + `:"?`
+	}
+	return `a source is "", the rack, or begins with ` + strings.Join(Schemes(), ":, ") + ":; a value itself is no source: keyrack set"
+}

@@ -1,0 +1,64 @@
+package worksite
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseSource(t *testing.T) {
+	for text, want := range map[string]Source{
+		"":                     {},
+		"file:a":               {"file", "a", ""},
+		"file:/a b.json#/c/#d": {"file", "/a b.json", "/c/#d"},
+		"dotenv:.env#A_1":      {"dotenv", ".env", "A_1"},
+		"age:s/api.age":        {"age", "s/api.age", ""},
+		"pass:acme/db":         {"pass", "acme/db", ""},
+		"pass:acme/db#*":       {"pass", "acme/db", "*"},
+	} {
+		got, err := ParseSource(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("%q: %+v (%s), %v", text, got, got, err)
+		}
+	}
+}
+
+func TestNoSource(t *testing.T) {
+	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, pass:; a value itself is no source: keyrack set`
+	for text, want := range map[string]string{
+		"hunter2":                  none,
+		":hunter2":                 none,
+		"https://u:hunter2@x":      none,
+		"fiel:hunter2":             `no such kind of source, did you mean "file:"?`,
+		"PASS:hunter2":             `no such kind of source, did you mean "pass:"?`,
+		"vaults://hunter2":         `no such kind of source, did you mean "vault:"?`,
+		"pass:":                    "such a source is written pass:NAME or pass:NAME#*",
+		"pass:hunter2#":            "such a source is written pass:NAME or pass:NAME#*",
+		"pass:hunter2#login":       "such a source is written pass:NAME or pass:NAME#*",
+		"age:hunter2#x":            "such a source is written age:FILE",
+		"dotenv:hunter2":           "such a source is written dotenv:FILE#NAME",
+		"dotenv:hunter2#1":         "such a source is written dotenv:FILE#NAME",
+		"file:hunter2#a/b":         "such a source is written file:FILE or file:FILE#/json/pointer",
+		"pass:--hunter2":           "what a source names begins with no -",
+		"pass:hunter2\n":           "a source holds no control characters",
+		"op://hunter2/x":           ErrUnbuilt.Error(),
+		strings.Repeat("x", 9<<10): none,
+	} {
+		_, err := ParseSource(text)
+		if err == nil || err.Error() != want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func TestSourcesHavePositions(t *testing.T) {
+	for text, want := range map[string]string{
+		"[secrets]\nA = 'fiel:hunter2'":                  `2:5: no such kind of source, did you mean "file:"?`,
+		"[secrets]\nA = { from = ['', 'age:h#u', 'x'] }": `2:19: such a source is written age:FILE`,
+		"[secrets]\nA = { from = 'pass:a\u007f' }":       "2:21: control character 0x7f",
+	} {
+		root := write(t, text)
+		if _, err := Read(root); err == nil || err.Error() != root+"/.keyrack.toml:"+want {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
