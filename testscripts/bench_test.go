@@ -169,6 +169,8 @@ func (bench *hookBench) report(b *testing.B) {
 	b.ReportMetric((median("empty")-loop)/1000, "empty-prompt-inside-µs")
 	b.ReportMetric(median("bare")/1000, "bare-µs")
 	b.ReportMetric(median("inside")/median("bare"), "inside/bare")
+	b.ReportMetric(median("inside")/median("captured"), "inside/captured")
+	b.ReportMetric((median("outside")-loop)/median("bare"), "outside/bare")
 	b.ReportMetric(median("inside")/median("direnv"), "inside/direnv")
 	b.ReportMetric(median("cd")/median("direnv-load"), "cd-in/direnv-load")
 	b.ReportMetric(median("cd")/median("bare"), "cd-in/bare")

@@ -21,6 +21,7 @@ __keyrack_bench_round() {
     __keyrack_bench_after
     __keyrack_bench nothing 20000 ':'
     __keyrack_bench bare 40 '"$BENCH_BARE"'
+    __keyrack_bench captured 40 ': "$("$BENCH_BARE")"'
     __keyrack_bench outside 2000 'BEFORE; AFTER'
     __keyrack_bench cd 40 'BEFORE; cd "$BENCH_W"; cd "$BENCH_O"; AFTER'
     cd "$BENCH_W"

@@ -29,6 +29,7 @@ function __keyrack_bench_round
     after
     measure nothing 2000 true
     measure bare 40 '$BENCH_BARE'
+    measure captured 40 '$BENCH_BARE | source'
     measure outside 2000 'before; after'
     measure cd 40 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W

@@ -17,6 +17,7 @@ __keyrack_bench_round() {
     before; after
     measure nothing 20000 ':'
     measure bare 40 '$BENCH_BARE'
+    measure captured 40 ': "$($BENCH_BARE)"'
     measure outside 2000 'before; after'
     measure cd 200 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W
