@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -15,6 +16,7 @@ import (
 	"keyrack/daemon"
 	"keyrack/daemon/wire"
 	"keyrack/hook"
+	"keyrack/shells"
 	"keyrack/shells/programs"
 )
 
@@ -25,7 +27,7 @@ const (
 )
 
 func execCommand() *cobra.Command {
-	fromHook := false
+	var how execution
 	c := &cobra.Command{
 		Use:   "exec [--] COMMAND [ARG...]",
 		Short: "run one command with the secrets of the worksite here",
@@ -36,6 +38,10 @@ exit code is the command's own.
 
 A secret with a "for" is given where all programs that the command starts are among
 those, as far as its words tell; one with for = [] always.
+
+With --mask, values are replaced in what the command prints, as far as that goes to no
+terminal: for logs, CI and agents. Then keyrack stays between the two, and passes on
+signals. A value under 8 bytes is left alone, and so is one that the command encodes.
 
 Where a secret can't be had, the command is not run. Where a secret waits for your
 yes (confirm), it asks on the terminal; without one, the command is not run.`,
@@ -48,9 +54,9 @@ yes (confirm), it asks on the terminal; without one, the command is not run.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			root, err := findRoot("")
 			if err == nil {
-				err = execIn(c.Context(), root, args, fromHook)
+				err = execIn(c.Context(), root, args, how)
 			}
-			if _, said := errors.AsType[codeError](err); fromHook && !said {
+			if _, said := errors.AsType[codeError](err); err != nil && how.fromHook && !said {
 				if root != "" { // else the shell has left it since
 					report(err)
 				}
@@ -60,22 +66,31 @@ yes (confirm), it asks on the terminal; without one, the command is not run.`,
 		},
 	}
 	c.Flags().SetInterspersed(false)
-	c.Flags().BoolVar(&fromHook, "from-hook", false, "typed at a prompt: run it without what it may not have or can't be had")
+	c.Flags().BoolVar(&how.masked, "mask", false, "replace values in what the command prints to no terminal")
+	c.Flags().BoolVar(&how.fromHook, "from-hook", false, "typed at a prompt: run it without what it may not have or can't be had")
 	_ = c.Flags().MarkHidden("from-hook") // it is there
 	return c
 }
 
+// execution is how a command is run: at a prompt, also without what it may not have
+// or can't be had; masked, with values replaced in its output.
+type execution struct{ fromHook, masked bool }
+
 // execIn replaces this process by the command argv with the secrets of the
-// worksite at root. It returns only where that fails. From the hook, it runs also
-// without what can't be had.
-func execIn(ctx context.Context, root string, argv []string, fromHook bool) error {
+// worksite at root, or runs it where its output is masked. It returns where that
+// fails, and with the exit code of one that it ran.
+func execIn(ctx context.Context, root string, argv []string, how execution) error {
 	client, err := connect(ctx)
 	if err != nil {
 		return err
 	}
 	client.Command = commandName(argv[0])
+	status, err := client.Status(ctx, root)
+	if err != nil {
+		return err
+	}
 	query := daemon.Query{Root: root}
-	if query.Want, err = wants(ctx, client, root, argv, fromHook); err != nil {
+	if query.Want, err = wants(status, argv, how); err != nil {
 		return err
 	}
 	grant, err := client.Grant(ctx, query)
@@ -96,26 +111,35 @@ func execIn(ctx context.Context, root string, argv []string, fromHook bool) erro
 		}
 		say("%s", line)
 	}
-	if change.Status != wire.OK && !fromHook {
+	if change.Status != wire.OK && !how.fromHook {
 		return codeError(exitCode(change.Status))
 	}
-	return replace(argv, hook.Environ(os.Environ(), change.Put))
+	environ := hook.Environ(os.Environ(), change.Put)
+	if how.masked {
+		return runMasked(argv, environ, secretsOf(status, change.Put))
+	}
+	return replace(argv, environ)
+}
+
+// secretsOf are vars without those that stand in the worksite's file, as defaults.
+func secretsOf(status *daemon.Status, vars []shells.Var) []shells.Var {
+	return slices.DeleteFunc(vars, func(v shells.Var) bool {
+		return slices.ContainsFunc(status.Secrets, func(s daemon.SecretStatus) bool {
+			return s.Env == v.Name && s.State == daemon.StateDefault
+		})
+	})
 }
 
 // wants names the secrets with a "for" that argv may have: those that are for all the
 // programs that it starts, and those that are for keyrack exec alone.
-func wants(ctx context.Context, client *daemon.Client, root string, argv []string, fromHook bool) ([]string, error) {
-	status, err := client.Status(ctx, root)
-	if err != nil {
-		return nil, err
-	}
+func wants(status *daemon.Status, argv []string, how execution) ([]string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, s := range status.Secrets {
-		if s.For != nil && (len(s.For) == 0 && !fromHook || programs.All(argv, s.For, root, dir)) {
+		if s.For != nil && (len(s.For) == 0 && !how.fromHook || programs.All(argv, s.For, status.Root, dir)) {
 			names = append(names, s.Name)
 		}
 	}
