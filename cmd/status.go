@@ -123,6 +123,8 @@ func secretState(s daemon.SecretStatus) string {
 		return fmt.Sprintf("held, %s left of %s", short(s.LeftSeconds), short(s.TTLSeconds))
 	case s.State == daemon.StateAvailable:
 		return "available for " + short(s.TTLSeconds) + ", not held"
+	case s.State == daemon.StateUnasked:
+		return "not asked yet, for " + short(s.TTLSeconds)
 	case s.Why != "" && s.State != "":
 		return s.State + ": " + s.Why
 	case s.Why != "":

@@ -159,9 +159,12 @@ func (w *explanation) decide(s *daemon.Status) int {
 		w.Why, w.Hint = "locked", "keyrack unlock"
 		return exitLocked
 	case daemon.StateMissing:
-		w.Hint = "keyrack set " + w.Name
-		if s.Rack == "" {
+		switch {
+		case !w.inRack(): // what is wrong says what mends it
+		case s.Rack == "":
 			w.Hint = "keyrack rack create"
+		default:
+			w.Hint = "keyrack set " + w.Name
 		}
 		if !w.Required {
 			w.Note = "it is not required: commands run without it"
@@ -181,6 +184,11 @@ func (w *explanation) decide(s *daemon.Status) int {
 		w.Note, w.Hint = "keyrack exec runs nothing here: "+s.Why, s.Hint
 	}
 	return 0
+}
+
+// inRack says whether the rack may have the value.
+func (w *explanation) inRack() bool {
+	return slices.Contains(strings.Split(w.Source, ", else "), "rack")
 }
 
 // lastGiven is the last line of the log that gave name to somebody.
@@ -238,13 +246,18 @@ func commandsOf(s daemon.SecretStatus) string {
 
 // from says where the value comes from and how long it is there.
 func (w *explanation) from(now time.Time) string {
-	text := w.Source + ", under " + w.Site
+	text := w.Source
+	if w.inRack() {
+		text += ", under " + w.Site
+	}
 	switch {
 	case w.Held:
 		until := now.Add(time.Duration(w.LeftSeconds) * time.Second)
 		return fmt.Sprintf("%s; held until %s, %s left of %s", text, until.Format(time.DateTime), short(w.LeftSeconds), short(w.TTLSeconds))
 	case w.State == daemon.StateDefault:
 		return "the default in " + worksite.FileName
+	case w.State == daemon.StateUnasked:
+		return text + "; not asked yet, and held for " + short(w.TTLSeconds) + " once it answers"
 	case w.State == daemon.StateAvailable:
 		return text + "; not held, and fetched for " + short(w.TTLSeconds) + " when a command needs it"
 	}

@@ -109,9 +109,17 @@ G = { from = "pass:a", default = "plain" }
 	r.want(r.grant(), wire.Unavailable, "A=vb B=vc C=of the rack G=plain",
 		"acme/api: D is missing: pass:bad: pass: exit code 9",
 		"acme/api: E is missing: pass:a: "+absent+"; the rack: not in the rack")
-	for name, want := range map[string]string{"A": "pass:b", "B": "pass:c", "C": "rack", "E": "pass:a, else rack"} {
-		if s := r.sourceOf(t, name); s.Source != want {
-			t.Errorf("%s is from %q, not %q", name, s.Source, want)
+	for _, want := range []SecretStatus{
+		{Name: "A", Source: "pass:b", State: StateHeld},
+		{Name: "B", Source: "pass:c", State: StateHeld},
+		{Name: "C", Source: "rack", State: StateHeld},
+		{Name: "D", Source: "pass:bad, else rack", State: StateMissing, Why: "D is missing: pass:bad: pass: exit code 9"},
+		{Name: "E", Source: "pass:a, else rack", State: StateMissing, Why: "E is missing: pass:a: " + absent + "; the rack: not in the rack"},
+		{Name: "G", Source: "pass:a", State: StateDefault},
+	} {
+		s := r.sourceOf(t, want.Name)
+		if s.Source != want.Source || s.State != want.State || s.Why != want.Why {
+			t.Errorf("%+v, not %+v", s, want)
 		}
 	}
 }

@@ -98,9 +98,13 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 			out.Held, out.LeftSeconds, out.State = true, seconds(remaining), StateHeld
 		case usesTools(secret) && !names[secret.Name] && !s.Locked && (s.State == StateOK || s.State == StateMissing):
 			var problem error
-			if out.State, problem = c.toolState(p, secret); problem != nil {
+			out.State, problem = c.toolState(p, secret)
+			switch {
+			case problem != nil && secret.Default != nil:
+				out.State = StateDefault
+			case problem != nil:
 				out.Why = problem.Error()
-				c.blameMissing(s, secret, problem)
+				c.blameMissing(s, secret, &wire.Error{Status: wire.Missing, Message: out.Why})
 			}
 		case s.Locked || statusOf(problem) == wire.Locked:
 			out.State = StateLocked

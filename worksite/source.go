@@ -15,13 +15,17 @@ type Source struct {
 
 // String is the source as a worksite's file writes it.
 func (s Source) String() string {
-	switch {
-	case s.Scheme == "":
+	if s.Scheme == "" {
 		return ""
-	case s.Field != "":
-		return s.Scheme + ":" + s.Path + "#" + s.Field
 	}
-	return s.Scheme + ":" + s.Path
+	text := s.Scheme + ":"
+	if strings.HasPrefix(schemeNamed(s.Scheme).form, text+"//") {
+		text += "//"
+	}
+	if text += s.Path; s.Field != "" {
+		text += "#" + s.Field
+	}
+	return text
 }
 
 // scheme is a kind of source. form is how one is written, fits whether the parts
@@ -37,9 +41,17 @@ var schemes = []scheme{
 	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
 	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
 	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
+	{"k8s", "k8s://NAMESPACE/SECRET#KEY", func(path, field string) bool {
+		return field != "" && strings.Count(path, "/") == 1 && path[0] != '/' && !strings.HasSuffix(path, "/") && !strings.Contains(path, "/-")
+	}},
+	{"keyring", "keyring:SERVICE/ACCOUNT", func(path, field string) bool {
+		slash := strings.LastIndexByte(path, '/')
+		return field == "" && slash > 0 && slash < len(path)-1
+	}},
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
+	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
 	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"}, {name: "exec"},
-	{name: "gcp-sm"}, {name: "gopass"}, {name: "infisical"}, {name: "k8s"}, {name: "kernel"}, {name: "keyring"}, {name: "op"}, {name: "sops"}, {name: "vault"},
+	{name: "gcp-sm"}, {name: "gopass"}, {name: "infisical"}, {name: "kernel"}, {name: "op"}, {name: "vault"},
 }
 
 // ErrUnbuilt says that a source is of a kind that is not built yet.
@@ -61,6 +73,9 @@ func ParseSource(text string) (Source, error) {
 	}
 	s := Source{Scheme: name}
 	var more bool
+	if strings.HasPrefix(known.form, name+"://") {
+		rest = strings.TrimPrefix(rest, "//")
+	}
 	s.Path, s.Field, more = strings.Cut(rest, "#")
 	switch {
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):

@@ -13,6 +13,9 @@ func TestParseSource(t *testing.T) {
 		"dotenv:.env#A_1":      {"dotenv", ".env", "A_1"},
 		"age:s/api.age":        {"age", "s/api.age", ""},
 		"pass:acme/db":         {"pass", "acme/db", ""},
+		"keyring:a/b/c":        {"keyring", "a/b/c", ""},
+		"sops:a b.yaml#/c/0":   {"sops", "a b.yaml", "/c/0"},
+		"k8s://dev/db#tls.crt": {"k8s", "dev/db", "tls.crt"},
 		"pass:acme/db#*":       {"pass", "acme/db", "*"},
 	} {
 		got, err := ParseSource(text)
@@ -23,7 +26,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, pass:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -38,6 +41,14 @@ func TestNoSource(t *testing.T) {
 		"dotenv:hunter2":           "such a source is written dotenv:FILE#NAME",
 		"dotenv:hunter2#1":         "such a source is written dotenv:FILE#NAME",
 		"file:hunter2#a/b":         "such a source is written file:FILE or file:FILE#/json/pointer",
+		"keyring:hunter2":          "such a source is written keyring:SERVICE/ACCOUNT",
+		"keyring:hunter2/":         "such a source is written keyring:SERVICE/ACCOUNT",
+		"k8s://hunter2#a":          "such a source is written k8s://NAMESPACE/SECRET#KEY",
+		"k8s://a/hunter2":          "such a source is written k8s://NAMESPACE/SECRET#KEY",
+		"k8s://a/-hunter2#a":       "such a source is written k8s://NAMESPACE/SECRET#KEY",
+		"k8s://a/b/hunter2#a":      "such a source is written k8s://NAMESPACE/SECRET#KEY",
+		"k8s:///hunter2#a":         "such a source is written k8s://NAMESPACE/SECRET#KEY",
+		"sops:hunter2":             "such a source is written sops:FILE#KEY or sops:FILE#/json/pointer",
 		"pass:--hunter2":           "what a source names begins with no -",
 		"pass:hunter2\n":           "a source holds no control characters",
 		"op://hunter2/x":           ErrUnbuilt.Error(),

@@ -3,11 +3,11 @@ package source
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,41 +50,54 @@ type Problem struct {
 
 func (p *Problem) Error() string { return p.Text }
 
-// about makes a problem of s.
-func about(s worksite.Source, format string, args ...any) *Problem {
-	return &Problem{Text: worksite.Visible(s.String()) + ": " + fmt.Sprintf(format, args...)}
+func about(format string, args ...any) *Problem {
+	return &Problem{Text: fmt.Sprintf(format, args...)}
 }
 
-func absentAt(s worksite.Source, format string, args ...any) *Problem {
-	p := about(s, format, args...)
+func absent(format string, args ...any) *Problem {
+	p := about(format, args...)
 	p.Absent = true
 	return p
 }
 
-func down(s worksite.Source, format string, args ...any) *Problem {
-	p := about(s, format, args...)
+func down(format string, args ...any) *Problem {
+	p := about(format, args...)
 	p.Down = true
 	return p
 }
 
 // Ask gets the values of one of Batches' batches, in its order.
 func (t Tools) Ask(ctx context.Context, place Place, batch []worksite.Source) []Got {
-	row := toolOf(batch[0].Scheme)
 	limit := t.Limit
 	if limit == 0 {
 		limit = toolTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if row.argv == nil {
-		return t.read(ctx, place, batch)
+	got := t.ask(ctx, place, batch)
+	for i, g := range got {
+		if g.Err != nil {
+			named := *g.Err
+			named.Text = worksite.Visible(batch[i].String()) + ": " + named.Text
+			got[i].Err = &named
+		}
 	}
-	one := t.run(ctx, row, place, batch[0], limit)
-	got := []Got{one}
-	for range batch[1:] {
-		again := Got{Until: one.Until, Err: one.Err}
+	return got
+}
+
+func (t Tools) ask(ctx context.Context, place Place, batch []worksite.Source) []Got {
+	row := toolOf(batch[0].Scheme)
+	switch {
+	case row.argv == nil:
+		return t.read(ctx, row, place, batch)
+	case row.format != "":
+		return t.pick(ctx, row, place, batch)
+	}
+	got := []Got{t.take(ctx, row, place, batch[0])}
+	for range batch[1:] { // the same once more
+		again := got[0]
 		if again.Err == nil {
-			again = t.keep(batch[0], one.Value.Bytes())
+			again = t.keep(got[0].Value.Bytes())
 		}
 		got = append(got, again)
 	}
@@ -92,41 +105,92 @@ func (t Tools) Ask(ctx context.Context, place Place, batch []worksite.Source) []
 }
 
 // keep copies a value into a block of its size.
-func (t Tools) keep(s worksite.Source, value []byte) Got {
+func (t Tools) keep(value []byte) Got {
 	block, err := t.Arena.Copy(value)
 	if err != nil {
-		return Got{Err: about(s, "%v", err)}
+		return Got{Err: about("%v", err)}
 	}
 	return Got{Value: block}
 }
 
 // read has keyrack itself read the file of a batch.
-func (t Tools) read(ctx context.Context, place Place, batch []worksite.Source) []Got {
-	got := make([]Got, len(batch))
-	q := request{verb: verbFields, site: place.file(batch[0].Path), value: []byte(batch[0].Scheme)}
-	for _, s := range batch {
-		q.names = append(q.names, s.Field)
+func (t Tools) read(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
+	got, err := t.fields(ctx, row.request(place.file(batch[0].Path), batch), nil)
+	if err != nil {
+		return all(len(batch), failed(ctx, err))
 	}
-	answered := make([]bool, len(batch))
-	err := t.Reader.ask(ctx, q, func(r io.Reader, h answerHead) error {
-		if int(h.index) >= len(batch) || answered[h.index] {
+	return got
+}
+
+// request asks for the fields of a batch, in a file or in an output.
+func (t *tool) request(file string, batch []worksite.Source) request {
+	q := request{verb: verbFields, site: file, value: []byte(t.format)}
+	for _, s := range batch {
+		q.names = append(q.names, t.pointer(s))
+	}
+	return q
+}
+
+// all is one problem for all of a batch.
+func all(n int, p *Problem) []Got {
+	got := make([]Got, n)
+	for i := range got {
+		got[i].Err = p
+	}
+	return got
+}
+
+// fields asks q of the process that reads fields, with a tool's output where q
+// names no file. Without an answer for each source it is an error.
+func (t Tools) fields(ctx context.Context, q request, output *os.File) ([]Got, error) {
+	got := make([]Got, len(q.names))
+	left := len(got)
+	err := t.Reader.askOf(ctx, output, q, func(r io.Reader, h answerHead) error {
+		if int(h.index) != len(got)-left {
 			return errMalformed
 		}
-		answered[h.index] = true
-		return t.field(r, h, batch[h.index], &got[h.index])
+		left--
+		return t.field(r, h, &got[h.index])
 	})
-	for i := range batch {
-		if answered[i] && err == nil {
-			continue
+	if err == nil && left > 0 {
+		err = errMalformed
+	}
+	if err != nil {
+		t.free(got)
+		return nil, err
+	}
+	return got, nil
+}
+
+func (t Tools) free(got []Got) {
+	for _, g := range got {
+		t.Arena.Free(g.Value)
+	}
+}
+
+// pick gets the values of a batch from one run of its tool.
+func (t Tools) pick(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
+	q := row.request("", batch)
+	var got []Got
+	read := func(out *os.File) (err error) {
+		got, err = t.fields(ctx, q, out)
+		return err
+	}
+	values := func() (values [][]byte) {
+		for _, g := range got {
+			values = append(values, g.Value.Bytes())
 		}
-		t.Arena.Free(got[i].Value)
-		got[i] = Got{Err: t.failed(ctx, batch[i], err)}
+		return values
+	}
+	if problem := t.run(ctx, row, place, batch[0], read, values); problem != nil {
+		t.free(got)
+		return all(len(batch), problem)
 	}
 	return got
 }
 
 // field reads the answer for one field.
-func (t Tools) field(r io.Reader, h answerHead, s worksite.Source, got *Got) error {
+func (t Tools) field(r io.Reader, h answerHead, got *Got) error {
 	switch h.kind {
 	case answerValue:
 		block, err := t.Arena.Alloc(int(h.size))
@@ -141,61 +205,75 @@ func (t Tools) field(r io.Reader, h answerHead, s worksite.Source, got *Got) err
 		if err != nil {
 			return err
 		}
-		got.Err = about(s, "%v", problem)
-		got.Err.Absent = errors.Is(problem, ErrNotFound)
+		got.Err = about("%v", problem)
+		got.Err.Absent, got.Err.Down = errors.Is(problem, ErrNotFound), errors.Is(problem, ErrKeyring)
 		return nil
 	}
 	return errMalformed
 }
 
 // failed is the problem of a source whose process did not answer.
-func (t Tools) failed(ctx context.Context, s worksite.Source, err error) *Problem {
+func failed(ctx context.Context, err error) *Problem {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return down(s, "no answer in time")
+		return down("no answer in time")
 	case ctx.Err() != nil:
-		return down(s, "gave up")
-	case err == nil:
-		return about(s, "%v", errMalformed)
+		return down("gave up")
 	}
-	return about(s, "%v", err)
+	return about("%v", err)
 }
 
-// run gets the value of s from its tool.
-func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Source, limit time.Duration) Got {
-	argv := row.fill(s, place)
-	for _, word := range row.argv {
-		if word == "{identity}" && place.Identity == "" {
-			return Got{Err: down(s, `there is no identity to open it with: age_identity = "FILE" in keyrack's config.toml names one`)}
-		}
+// take gets the value of s, which is what its tool puts out, or the first line.
+func (t Tools) take(ctx context.Context, row *tool, place Place, s worksite.Source) Got {
+	var out arena.Block
+	defer func() { t.Arena.Free(out) }()
+	read := func(file *os.File) (err error) {
+		out, err = readInto(t.Arena, file, maxValue)
+		return err
 	}
-	p, err := t.start(job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: limit})
+	lines := func() [][]byte { return bytes.Split(out.Bytes(), []byte("\n")) }
+	if problem := t.run(ctx, row, place, s, read, lines); problem != nil {
+		return Got{Err: problem}
+	}
+	value := row.value(s, out.Bytes())
+	if row.listing && string(value) == strings.TrimSuffix(s.Path, "/") {
+		return Got{Err: absent("it is a directory")}
+	}
+	return t.keep(value)
+}
+
+// run runs the tool of s to its end, has its output read, and says what went wrong.
+// What was read by then is masked in that: values are the parts of it.
+func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Source, read func(*os.File) error, values func() [][]byte) *Problem {
+	if slices.Contains(row.argv, "{identity}") && place.Identity == "" {
+		return down(`there is no identity to open it with: age_identity = "FILE" in keyrack's config.toml names one`)
+	}
+	argv := row.fill(s, place)
+	p, err := t.start(job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: timeLeft(ctx)})
 	if err != nil {
-		return Got{Err: down(s, "%v", err)}
+		return down("%v", err)
 	}
 	defer p.end()
 	over := context.AfterFunc(ctx, p.end)
 	defer over()
-	out, said, o, err := p.collect(t.Arena)
+	said, o, err := p.collect(t.Arena, read)
 	defer t.Arena.Free(said)
-	defer t.Arena.Free(out)
 	switch {
 	case ctx.Err() != nil:
-		return Got{Err: t.failed(ctx, s, nil)}
-	case err != nil:
-		return Got{Err: about(s, "%s: %v", argv[0], err)}
+		return failed(ctx, nil)
 	case o.Missing:
-		return Got{Err: down(s, "%s is not installed, or not in the PATH that the daemon was started with: %s", argv[0], row.get)}
+		return down("%s is not installed, or not in the PATH that the daemon was started with: %s", argv[0], row.get)
 	case o.Problem != "":
-		return Got{Err: down(s, "running %s: %s", argv[0], o.Problem)}
-	case o.Code != 0:
-		return Got{Err: row.explain(s, o.Code, said.Bytes(), out.Bytes())}
+		return down("running %s: %s", argv[0], o.Problem)
+	case o.Code != 0 && !errors.Is(err, errTooLong):
+		for _, value := range values() {
+			Mask(said.Bytes(), bytes.TrimSpace(value))
+		}
+		return row.explain(s, o.Code, said.Bytes())
+	case err != nil:
+		return about("%s: %v", argv[0], err)
 	}
-	value := row.value(s, out.Bytes())
-	if row.listing && string(value) == strings.TrimSuffix(s.Path, "/") {
-		return Got{Err: absentAt(s, "it is a directory")}
-	}
-	return t.keep(s, value)
+	return nil
 }
 
 // value is the part of a tool's output that is the value.
@@ -208,11 +286,7 @@ func (t *tool) value(s worksite.Source, out []byte) []byte {
 }
 
 // explain words a tool's failure by the first line that it wrote to standard error.
-// What it wrote to standard output is masked there.
-func (t *tool) explain(s worksite.Source, code int, said, out []byte) *Problem {
-	for value := range bytes.Lines(out) {
-		Mask(said, bytes.TrimSpace(value))
-	}
+func (t *tool) explain(s worksite.Source, code int, said []byte) *Problem {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
 	text := fmt.Sprintf("exit code %d", code)
 	if len(line) > 0 {
@@ -220,11 +294,11 @@ func (t *tool) explain(s worksite.Source, code int, said, out []byte) *Problem {
 	}
 	switch {
 	case t.absent != nil && t.absent.Match(said):
-		return absentAt(s, "%s", text)
+		return absent("%s", text)
 	case t.loggedOut != nil && t.loggedOut.Match(said):
-		return down(s, "%s: first, in a terminal: %s", text, t.words(s))
+		return down("%s: first, in a terminal: %s", text, t.words(s))
 	}
-	return about(s, "%s: %s", t.argv[0], text)
+	return about("%s: %s", t.argv[0], text)
 }
 
 // maxLine bounds a line of a tool's that is shown, in characters.
@@ -259,110 +333,4 @@ func Mask(text, value []byte) {
 			at++
 		}
 	}
-}
-
-// running is a tool that runs.
-type running struct{ stop, done, out, errs *os.File }
-
-func (t Tools) start(j job) (*running, error) {
-	out, theirOut, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	errs, theirErrs, err := os.Pipe()
-	if err != nil {
-		out.Close()
-		theirOut.Close()
-		return nil, err
-	}
-	stop, done, err := t.Runner.start(j, theirOut, theirErrs)
-	if err != nil {
-		out.Close()
-		errs.Close()
-		return nil, err
-	}
-	return &running{stop, done, out, errs}, nil
-}
-
-// end kills the tool and ends what waits for it. It may be called at any time.
-func (p *running) end() {
-	p.stop.Close()
-	p.done.Close()
-	p.out.Close()
-	p.errs.Close()
-}
-
-// maxSaid is how much of what a tool says is looked at, in bytes.
-const maxSaid = 4 << 10
-
-// collect waits for the tool and returns what it wrote, which the caller frees.
-func (p *running) collect(a *arena.Arena) (out, said arena.Block, o outcome, err error) {
-	type text struct {
-		block arena.Block
-		err   error
-	}
-	errs := make(chan text, 1)
-	go func() {
-		block, err := readInto(a, p.errs, maxSaid)
-		if errors.Is(err, errTooLong) {
-			_, err = io.Copy(io.Discard, p.errs)
-		}
-		errs <- text{block, err}
-	}()
-	ended := make(chan error, 1)
-	go func() {
-		err := json.NewDecoder(io.LimitReader(p.done, maxSaid)).Decode(&o)
-		// All that the tool wrote is in the pipes. Nothing that it left behind, in a
-		// session of its own, is waited for.
-		for _, f := range []*os.File{p.out, p.errs} {
-			f.SetReadDeadline(time.Now().Add(time.Second))
-		}
-		ended <- err
-	}()
-	out, err = readInto(a, p.out, maxValue)
-	if err != nil {
-		p.stop.Close() // kills it: what it says or how it ends is not waited for
-	}
-	e := <-errs
-	if gone := <-ended; err == nil && gone != nil {
-		err = errNoRunner
-	}
-	return out, e.block, o, err
-}
-
-// readInto reads to the end, or until the tool has ended and nothing comes any more,
-// and returns what it read also with an error: errTooLong where that is more than
-// limit.
-func readInto(a *arena.Arena, r io.Reader, limit int) (arena.Block, error) {
-	block, err := a.Alloc(min(limit, 4<<10))
-	n := 0
-	for err == nil {
-		if n == block.Len() {
-			if block.Len() > limit {
-				return block, errTooLong
-			}
-			block, err = grow(a, block, min(2*n, limit+1))
-			continue
-		}
-		var m int
-		m, err = r.Read(block.Bytes()[n:])
-		n += m
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
-	}
-	exact, tight := a.Copy(block.Bytes()[:n])
-	a.Free(block)
-	return exact, errors.Join(err, tight)
-}
-
-// grow moves a block to one of size bytes.
-func grow(a *arena.Arena, block arena.Block, size int) (arena.Block, error) {
-	bigger, err := a.Alloc(size)
-	if err != nil {
-		return block, err
-	}
-	copy(bigger.Bytes(), block.Bytes())
-	a.Free(block)
-	return bigger, nil
 }

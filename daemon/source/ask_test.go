@@ -14,7 +14,7 @@ import (
 	"keyrack/worksite"
 )
 
-// withTool is Tools where a script of sh stands for the tool `pass`.
+// withTool is Tools where a script of sh stands for the tools.
 func withTool(t *testing.T, script string) (Tools, Place) {
 	return toolsIn(t, script, os.Getenv("PATH"))
 }
@@ -22,8 +22,10 @@ func withTool(t *testing.T, script string) (Tools, Place) {
 func toolsIn(t *testing.T, script, path string) (Tools, Place) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/pass", []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"pass", "sops", "kubectl"} {
+		if err := os.WriteFile(dir+"/"+name, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -201,9 +203,9 @@ func TestFields(t *testing.T) {
 		"file:json#/z":               "absent: file:json#/z: null stands there",
 		"file:json#/o/x":             `[0,{"y":"deep"}]`,
 		"file:json#/o/x/1/y":         "deep",
-		"file:json#/o/x/2":           "absent: file:json#/o/x/2: nothing is at that pointer",
-		"file:json#/o/x/01":          "absent: file:json#/o/x/01: nothing is at that pointer",
-		"file:json#/s/x":             "absent: file:json#/s/x: nothing is at that pointer",
+		"file:json#/o/x/2":           "absent: file:json#/o/x/2: it has nothing there",
+		"file:json#/o/x/01":          "absent: file:json#/o/x/01: it has nothing there",
+		"file:json#/s/x":             "absent: file:json#/s/x: it has nothing there",
 		"file:json#/a~1b":            "slash",
 		"file:json#/~0":              "tilde",
 		"file:json#/":                "empty",
@@ -224,6 +226,34 @@ func TestFields(t *testing.T) {
 	got := ask(t, tools, place, "dotenv:env#A", "dotenv:env#C", "dotenv:env#B")
 	if strings.Join(got, "|") != "1|absent: dotenv:env#C: it has no such variable|b" {
 		t.Errorf("a batch gives %q", got)
+	}
+}
+
+// A tool whose output has many values runs once for all of them.
+func TestPick(t *testing.T) {
+	const k8s = `[ "$*" = 'get secret --namespace dev --output json -- db' ] || exit 9; echo >>runs; `
+	for name, tt := range map[string]struct {
+		script string
+		texts  []string
+		want   string
+	}{
+		"keys": {k8s + `echo '{"data":{"A":"aHVudGVyMg==","t.crt":"YQpiCg==","bad":"%"}}'`, []string{"k8s://dev/db#A", "k8s://dev/db#t.crt", "k8s://dev/db#a/b", "k8s://dev/db#bad"},
+			"hunter2|a\nb\n|absent: k8s://dev/db#a/b: it has nothing there|failed: k8s://dev/db#bad: it is not base64"},
+		"pointers": {`echo >>runs; echo '{"A":"1","/B":"2","c":{"d":"3"}}'`, []string{"sops:x#A", "sops:x#/c/d"}, "1|3"},
+		"fails":    {k8s + `echo 'Error from server (NotFound): secrets "db" not found' >&2; exit 1`, []string{"k8s://dev/db#A"}, `absent: k8s://dev/db#A: Error from server (NotFound): secrets "db" not found`},
+		"masked":   {k8s + `echo '{"data":{"A":"aHVudGVyMg=="}}'; echo no hunter2 >&2; exit 1`, []string{"k8s://dev/db#A", "k8s://dev/db#B"}, "failed: k8s://dev/db#A: kubectl: no *******|failed: k8s://dev/db#B: kubectl: no *******"},
+		"no JSON":  {`echo >>runs; echo hunter2`, []string{"sops:x#A"}, "failed: sops:x#A: it is not JSON"},
+		"too much": {`echo >>runs; head -c 2000000 /dev/zero`, []string{"sops:x#A"}, "failed: sops:x#A: over 1 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tools, place := withTool(t, tt.script)
+			if got := strings.Join(ask(t, tools, place, tt.texts...), "|"); got != tt.want {
+				t.Errorf("got %q, not %q", got, tt.want)
+			}
+			if runs, _ := os.ReadFile(place.Dir + "/runs"); len(runs) != 1 {
+				t.Errorf("ran %d times", len(runs))
+			}
+		})
 	}
 }
 

@@ -50,7 +50,7 @@ func KeyringChild(args []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		close(gone)
 	}()
 	select {
-	case r := <-askKeyring(verb, key):
+	case r := <-askKeyring(func() (string, error) { return childAnswer(verb, key) }):
 		return childReport(r.answer, r.err, stdout, stderr)
 	case <-time.After(limit):
 	case <-gone:
@@ -90,10 +90,10 @@ type keyringAnswer struct {
 }
 
 // askKeyring asks in a goroutine that nothing but the end of the process stops.
-func askKeyring(verb, key string) <-chan keyringAnswer {
+func askKeyring(ask func() (string, error)) <-chan keyringAnswer {
 	done := make(chan keyringAnswer, 1)
 	go func() {
-		answer, err := childAnswer(verb, key)
+		answer, err := ask()
 		if err != nil && !errors.Is(err, keyrings.ErrNotFound) {
 			err = explain(err)
 		}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	keyrings "github.com/zalando/go-keyring"
 )
 
 // maxValue bounds a value, and a file or an output that has some, in bytes.
@@ -18,14 +22,13 @@ const maxValue = 1 << 20
 
 var errTooLong = errors.New("over 1 MiB")
 
-// fields answers for one file with a value or a problem for each name. It runs in
-// a process of its own, as what opens the rack does.
+// outputFD is where the process that reads fields finds a tool's output.
+const outputFD = 3
+
+// fields answers for one store with a value or a problem for each name. It runs in a
+// process of its own, as what opens the rack does.
 func (q request) fields(w io.Writer) error {
-	text, err := readRegular(q.site)
-	var find func(field string) ([]byte, error)
-	if err == nil {
-		find, err = finder(string(q.value), text)
-	}
+	find, err := q.finder()
 	for i, name := range q.names {
 		value, problem := []byte(nil), err
 		if problem == nil {
@@ -48,6 +51,26 @@ func (q request) fields(w io.Writer) error {
 	return nil
 }
 
+// finder is what finds a name in the file site, or in a tool's output where that is
+// "". It is of the format value.
+func (q request) finder() (find func(name string) ([]byte, error), err error) {
+	var text []byte
+	switch {
+	case string(q.value) == formatKeyring:
+		return keyringItems()
+	case q.site != "":
+		text, err = readRegular(q.site)
+	default:
+		output := os.NewFile(outputFD, "output")
+		text, err = readBounded(output)
+		io.Copy(io.Discard, output) // a tool that writes too much does not fail of it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return finder(string(q.value), text)
+}
+
 // readRegular reads a regular file. Opening waits for nothing, not even a FIFO.
 func readRegular(path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
@@ -67,7 +90,11 @@ func readRegular(path string) ([]byte, error) {
 	case info.Size() > maxValue:
 		return nil, errTooLong
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxValue+1))
+	return readBounded(file)
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxValue+1))
 	switch {
 	case err != nil:
 		return nil, innermost(err)
@@ -77,10 +104,31 @@ func readRegular(path string) ([]byte, error) {
 	return text, nil
 }
 
-// finder reads text in the format of a scheme and returns what finds a field in it.
-func finder(scheme string, text []byte) (func(field string) ([]byte, error), error) {
-	if scheme != "dotenv" {
+// The formats of files and outputs.
+const (
+	formatFile   = "file"   // a text, or a value in it where that is JSON
+	formatDotenv = "dotenv" // variables
+	formatJSON   = "json"   // values at pointers
+	formatBase64 = "base64" // the same, in base64
+
+	formatKeyring = "keyring" // no file: the items of the OS keyring
+)
+
+// finder reads text in a format and returns what finds a field in it.
+func finder(format string, text []byte) (func(field string) ([]byte, error), error) {
+	switch format {
+	case formatFile, formatJSON:
 		return func(field string) ([]byte, error) { return pointed(text, field) }, nil
+	case formatBase64:
+		return func(field string) ([]byte, error) {
+			value, err := pointed(text, field)
+			if err == nil {
+				if value, err = base64.StdEncoding.AppendDecode(nil, value); err != nil {
+					err = errors.New("it is not base64")
+				}
+			}
+			return value, err
+		}, nil
 	}
 	vars, err := ParseDotenv(text)
 	if err != nil {
@@ -128,7 +176,7 @@ func pointed(text []byte, pointer string) ([]byte, error) {
 
 // member is the one of a JSON object or array that part names.
 func member(text []byte, part string) ([]byte, error) {
-	absent := &openError{"nothing is at that pointer", ErrNotFound}
+	absent := &openError{"it has nothing there", ErrNotFound}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(text, &object) == nil {
 		if value, ok := object[part]; ok {
@@ -151,4 +199,33 @@ func readProblem(r io.Reader, h answerHead) (error, error) {
 		return problem, nil
 	}
 	return nil, fmt.Errorf("reading an answer: %w", problem)
+}
+
+// keyringItems finds items of the OS keyring, named SERVICE/ACCOUNT, whoever wrote
+// them. After one that it was not given in time it asks for no other.
+func keyringItems() (func(name string) ([]byte, error), error) {
+	if err := reachKeyring(); err != nil {
+		return nil, err
+	}
+	limit := askTime()
+	var late error
+	return func(name string) ([]byte, error) {
+		if late != nil {
+			return nil, late
+		}
+		slash := strings.LastIndexByte(name, '/')
+		select {
+		case r := <-askKeyring(func() (string, error) { return keyrings.Get(name[:slash], name[slash+1:]) }):
+			switch {
+			case errors.Is(r.err, keyrings.ErrNotFound):
+				return nil, &openError{"the OS keyring has no such item", ErrNotFound}
+			case r.err != nil:
+				return nil, fmt.Errorf("%w: %w", ErrKeyring, r.err)
+			}
+			return []byte(r.answer), nil
+		case <-time.After(limit):
+			late = slowKeyring(limit)
+			return nil, late
+		}
+	}, nil
 }

@@ -88,10 +88,15 @@ var errMalformed = errors.New("the process that opens the rack sent a malformed 
 // ask runs the process for one request and gives each part of its answer to part.
 // When it returns, the process and all that it started have been killed.
 func (o Opener) ask(ctx context.Context, q request, part func(io.Reader, answerHead) error) error {
+	return o.askOf(ctx, nil, q, part)
+}
+
+// askOf is ask about a tool's output, where that is not nil.
+func (o Opener) askOf(ctx context.Context, output *os.File, q request, part func(io.Reader, answerHead) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p, err := o.start()
+	p, err := o.start(output)
 	if err != nil {
 		return fmt.Errorf("opening the rack: %w", err)
 	}
@@ -125,7 +130,7 @@ type opening struct {
 	stdin, stdout *os.File
 }
 
-func (o Opener) start() (*opening, error) {
+func (o Opener) start(output *os.File) (*opening, error) {
 	theirIn, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -140,6 +145,9 @@ func (o Opener) start() (*opening, error) {
 	cmd := exec.Command(o.Program, "__rack")
 	cmd.Dir, cmd.Env = "/", o.Environ
 	cmd.Stdin, cmd.Stdout = theirIn, theirOut
+	if output != nil {
+		cmd.ExtraFiles = []*os.File{output} // outputFD
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		stdin.Close()

@@ -224,18 +224,12 @@ func (r Rack) keyHere() ([]byte, error) {
 	if err != nil || kind != Keyring {
 		return r.Key(context.Background(), "")
 	}
-	environ, err := keyringEnvironment() // with the address of the user's D-Bus
-	if err != nil {
+	if err := reachKeyring(); err != nil {
 		return nil, err
-	}
-	os.Clearenv()
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		os.Setenv(name, value)
 	}
 	limit := askTime()
 	select {
-	case r := <-askKeyring("get", ""):
+	case r := <-askKeyring(func() (string, error) { return childAnswer("get", "") }):
 		switch {
 		case errors.Is(r.err, keyrings.ErrNotFound):
 			return nil, keyIsGone()
@@ -246,4 +240,19 @@ func (r Rack) keyHere() ([]byte, error) {
 	case <-time.After(limit):
 		return nil, slowKeyring(limit)
 	}
+}
+
+// reachKeyring gives this process the environment in which the OS keyring can be
+// asked.
+func reachKeyring() error {
+	environ, err := keyringEnvironment() // with the address of the user's D-Bus
+	if err != nil {
+		return err
+	}
+	os.Clearenv()
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		os.Setenv(name, value)
+	}
+	return nil
 }

@@ -16,13 +16,20 @@ import (
 type tool struct {
 	scheme string
 
-	// argv is run once a value, in the worksite's directory. {path} stands for what the
-	// source names, {file} for the same as the absolute path of a file, {identity} for
-	// the file that the person's config names. Where argv is nil keyrack itself reads
-	// the file {path}, once for all of its values.
+	// argv is run in the worksite's directory. {path} stands for what the source names,
+	// {file} for the same as the absolute path of a file, {dir} and {base} for what
+	// comes before its last slash and after, {identity} for the file that the person's
+	// config names. Where argv is nil keyrack itself reads the file {path}.
 	argv []string
 
-	firstLine string // fields with which the whole output is the value; else its first line is
+	// format is how values stand in the output, or the file, that one process has for
+	// all fields of a path, and field the pointer to one, {field} standing for its name.
+	// Where format is "" the output is one value.
+	format, field string
+
+	together bool // one process answers for all sources of the scheme
+
+	firstLine string // the field with which the whole output is the value; else its first line is. "" for always
 	env       []string
 	absent    *regexp.Regexp // of the first line of standard error: there is no such value
 	loggedOut *regexp.Regexp // nobody is logged in
@@ -39,8 +46,20 @@ var tools = []tool{
 		absent: regexp.MustCompile(`failed to open input file .*: no such file or directory`),
 		get:    "https://github.com/FiloSottile/age#installation",
 	},
-	{scheme: "dotenv"},
-	{scheme: "file"},
+	{scheme: "dotenv", format: formatDotenv, field: "{field}"},
+	{scheme: "file", format: formatFile, field: "{field}"},
+	{
+		scheme:    "k8s",
+		argv:      []string{"kubectl", "get", "secret", "--namespace", "{dir}", "--output", "json", "--", "{base}"},
+		format:    formatBase64,
+		field:     "/data/{field}",
+		env:       []string{"KUBECONFIG"},
+		absent:    regexp.MustCompile(`\(NotFound\)`),
+		loggedOut: regexp.MustCompile(`Unauthorized|must be logged in|provide credentials`),
+		login:     "kubectl auth whoami",
+		get:       "https://kubernetes.io/docs/tasks/tools/",
+	},
+	{scheme: "keyring", format: formatKeyring, field: "{path}", together: true},
 	{
 		scheme:    "pass",
 		argv:      []string{"pass", "show", "--", "{path}"},
@@ -51,6 +70,17 @@ var tools = []tool{
 		login:     "pass show -- {path} >/dev/null",
 		listing:   true,
 		get:       "https://www.passwordstore.org/#download",
+	},
+	{
+		scheme:    "sops",
+		argv:      []string{"sops", "--decrypt", "--output-type", "json", "{file}"},
+		format:    formatJSON,
+		field:     "/{field}",
+		env:       []string{"GNUPGHOME", "SOPS_AGE_KEY_FILE"},
+		absent:    regexp.MustCompile(`cannot operate on non-existent file`),
+		loggedOut: regexp.MustCompile(`Failed to get the data key`),
+		login:     "sops --decrypt {path} >/dev/null",
+		get:       "https://github.com/getsops/sops/releases",
 	},
 }
 
@@ -82,12 +112,27 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 	if p.Identity != "" {
 		identity = p.file(p.Identity)
 	}
-	filler := strings.NewReplacer("{path}", s.Path, "{file}", p.file(s.Path), "{identity}", identity)
+	slash := strings.LastIndexByte(s.Path, '/')
+	filler := strings.NewReplacer("{path}", s.Path, "{file}", p.file(s.Path), "{identity}", identity,
+		"{dir}", s.Path[:max(slash, 0)], "{base}", s.Path[slash+1:])
 	var argv []string
 	for _, word := range t.argv {
 		argv = append(argv, filler.Replace(word))
 	}
 	return argv
+}
+
+// pointer is where a field stands in the output. One that begins with a slash is a
+// pointer already.
+func (t *tool) pointer(s worksite.Source) string {
+	field := s.Field
+	if t.format == formatJSON && strings.HasPrefix(field, "/") {
+		return field
+	}
+	if t.format == formatJSON || t.format == formatBase64 {
+		field = strings.NewReplacer("~", "~0", "/", "~1").Replace(field)
+	}
+	return strings.NewReplacer("{field}", field, "{path}", s.Path).Replace(t.field)
 }
 
 // words is the login command for s.
@@ -123,7 +168,10 @@ func Batches(sources []worksite.Source) [][]int {
 	of := map[worksite.Source]int{}
 	for i, s := range sources {
 		key := s
-		if toolOf(s.Scheme).argv == nil {
+		switch row := toolOf(s.Scheme); {
+		case row.together:
+			key = worksite.Source{Scheme: s.Scheme}
+		case row.format != "":
 			key.Field = ""
 		}
 		at, ok := of[key]

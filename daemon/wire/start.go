@@ -342,7 +342,7 @@ func shield() (undo func()) {
 // of whoever happened to start it.
 var (
 	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY",
-		"GNUPGHOME", "PASSWORD_STORE_DIR"} // these two for package source's tools
+		"GNUPGHOME", "KUBECONFIG", "PASSWORD_STORE_DIR", "SOPS_AGE_KEY_FILE"} // the last four for package source's tools
 	keepPrefixes = []string{"LC_", "XDG_"}
 )
 
