@@ -220,7 +220,7 @@ func (c *clock) pause() error {
 	if left == 0 {
 		return errTimeout
 	}
-	moment := min(max(time.Since(c.began)/2, 2*time.Millisecond), 20*time.Millisecond)
+	moment := min(max(time.Since(c.began)/2, 2*time.Millisecond), 30*time.Millisecond)
 	time.Sleep(min(left, moment))
 	return nil
 }
