@@ -285,9 +285,9 @@ func (t *tool) value(s worksite.Source, out []byte) []byte {
 	return bytes.TrimSuffix(out, []byte("\n"))
 }
 
-// explain words a tool's failure by the first line that it wrote to standard error.
+// explain words a tool's failure by what it wrote to standard error.
 func (t *tool) explain(s worksite.Source, code int, said []byte) *Problem {
-	line, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
+	line := errorLine(said)
 	text := fmt.Sprintf("exit code %d", code)
 	if len(line) > 0 {
 		text = printable(string(line))
@@ -299,6 +299,17 @@ func (t *tool) explain(s worksite.Source, code int, said []byte) *Problem {
 		return down("%s: first, in a terminal: %s", text, t.words(s))
 	}
 	return about("%s: %s", t.argv[0], text)
+}
+
+// errorLine is the first line that says that it is an error, or else the first.
+func errorLine(said []byte) []byte {
+	first, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
+	for line := range bytes.Lines(said) {
+		if len(line) >= 5 && bytes.EqualFold(line[:5], []byte("error")) {
+			return bytes.TrimSpace(line)
+		}
+	}
+	return first
 }
 
 // maxLine bounds a line of a tool's that is shown, in characters.
