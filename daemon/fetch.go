@@ -68,10 +68,11 @@ type flight struct {
 	err      error            // why there is nothing of the rack's at all
 	stop     func()           // ends it early
 
-	racks         int           // looks into the rack that are under way
-	tired, leaves bool          // a shell's patience is over; enough is closed
-	enough        chan struct{} // closed when a shell waits no longer
-	left          bool          // one did not
+	racks  int           // looks into the rack that are under way
+	tired  bool          // the time that shells wait is over
+	enough chan struct{} // closed when they wait no longer
+	left   int           // how often that was
+	again  bool          // the second time runs
 }
 
 // fetched is a value on its way from the rack to the grant that holds it.
@@ -86,18 +87,14 @@ type fetched struct {
 // not: by name, or all of it. A shell does not wait for long.
 func (c *Cache) fetch(ctx context.Context, p *plan, shell bool) (map[string]error, error) {
 	for range 3 {
-		f := c.board(p, shell)
+		f, enough := c.board(p, shell)
 		if f == nil {
 			return c.known(p), nil
-		}
-		enough := f.enough
-		if !shell {
-			enough = nil
 		}
 		select {
 		case <-f.done:
 		case <-enough:
-			return c.early(p, f)
+			return c.early(p, f, enough)
 		case <-ctx.Done():
 			return nil, &wire.Error{Status: wire.Unavailable, Message: "gave up: " + ctx.Err().Error()}
 		}
@@ -109,8 +106,8 @@ func (c *Cache) fetch(ctx context.Context, p *plan, shell bool) (map[string]erro
 }
 
 // board joins the flight for p's worksite, starting one where something is
-// needed; nil means that nothing is.
-func (c *Cache) board(p *plan, shell bool) *flight {
+// needed; nil means that nothing is. enough ends the wait of a shell.
+func (c *Cache) board(p *plan, shell bool) (f *flight, enough <-chan struct{}) {
 	at := c.rackStamp()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +121,7 @@ func (c *Cache) board(p *plan, shell bool) *flight {
 		c.grants[p.root] = g
 	}
 	if g.flight != nil {
-		return g.flight
+		return g.flight, c.enoughLocked(g.flight, shell)
 	}
 	var wants []want
 	now := c.now()
@@ -135,11 +132,12 @@ func (c *Cache) board(p *plan, shell bool) *flight {
 		}
 	}
 	if len(wants) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx, stop := context.WithTimeout(c.life, fetchTime)
-	g.flight = &flight{done: make(chan struct{}), enough: make(chan struct{}), problems: map[string]error{}, stop: stop}
-	epoch, f := c.epoch, g.flight
+	f = &flight{done: make(chan struct{}), enough: make(chan struct{}), problems: map[string]error{}, stop: stop}
+	g.flight = f
+	epoch := c.epoch
 	for _, w := range wants {
 		delete(g.absent, w.name)
 	}
@@ -148,7 +146,7 @@ func (c *Cache) board(p *plan, shell bool) *flight {
 		defer stop()
 		c.fly(ctx, p, g, f, wants, epoch)
 	})
-	return f
+	return f, c.enoughLocked(f, shell)
 }
 
 // holdsAll says whether everything that p asks for is held, which spares a fetch
@@ -185,14 +183,15 @@ func (c *Cache) fly(ctx context.Context, p *plan, g *grant, f *flight, wants []w
 	c.mu.Lock()
 	g.flight = nil
 	var shells []shell
-	if f.left && !f.stale { // somebody went without what is there now
+	missed := f.left > 0 && !f.stale // somebody went without what is there now
+	if missed {
 		shells = c.changeLocked()
 	}
 	if f.err != nil && len(g.absent) == 0 {
 		c.dropEmptyLocked(p.root, g)
 	}
 	c.mu.Unlock()
-	if f.left {
+	if missed {
 		c.told(shells) // who asks again gets it anyway
 	}
 }

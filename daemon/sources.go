@@ -15,8 +15,12 @@ import (
 )
 
 const (
-	// patience is how long a shell waits for tools, which may ask a network or hang.
-	patience = 500 * time.Millisecond
+	// patience is how long shells wait for tools, which may ask a network or hang: on
+	// the way to a prompt, so that it is there within half a second, and patienceAgain
+	// at the next command line, once more and within what the client waits. After that
+	// they wait no more for what is still under way.
+	patience      = 400 * time.Millisecond
+	patienceAgain = 1200 * time.Millisecond
 
 	// askAgain is how long a shell goes without a value that a tool did not have. A
 	// command asks each time.
@@ -148,7 +152,7 @@ func (w *want) pass(why string, down bool) bool {
 func (w *want) problem() error {
 	e := &wire.Error{Status: wire.Missing, Message: w.name + " is missing: " + strings.Join(w.tried, "; ")}
 	if w.down {
-		e.Status = wire.Unavailable
+		e.Status = wire.Failed // Unavailable is the daemon itself: a shell would ask no more
 	}
 	return e
 }
@@ -284,23 +288,43 @@ func (c *Cache) tire(f *flight) {
 
 func (f *flight) tireLocked(over bool) {
 	f.tired = f.tired || over
-	if f.tired && f.racks == 0 && !f.leaves {
-		f.leaves = true
+	if !f.tired || f.racks > 0 {
+		return
+	}
+	select {
+	case <-f.enough:
+	default:
 		close(f.enough)
 	}
 }
 
+// enoughLocked is what ends the wait of a shell, nil for who is none.
+func (c *Cache) enoughLocked(f *flight, shell bool) <-chan struct{} {
+	if !shell {
+		return nil
+	}
+	if f.left == 1 && !f.again {
+		f.again = true
+		time.AfterFunc(patienceAgain, func() { c.tire(f) })
+	}
+	return f.enough
+}
+
 // early is what a shell gets that waits no longer: why each value is not there.
-func (c *Cache) early(p *plan, f *flight) (map[string]error, error) {
+func (c *Cache) early(p *plan, f *flight, enough <-chan struct{}) (map[string]error, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.left = true
+	if enough == f.enough && f.left < 2 {
+		if f.left++; f.left == 1 {
+			f.tired, f.enough = false, make(chan struct{})
+		}
+	}
 	problems := maps.Clone(f.problems)
 	now := c.now()
 	for _, s := range p.site.Secrets {
 		_, held := c.grants[p.root].get(p, s.Name, now)
 		if i := slices.IndexFunc(s.From, func(from string) bool { return from != "" }); !held && i >= 0 && problems[s.Name] == nil {
-			problems[s.Name] = &wire.Error{Status: wire.Unavailable, Message: sources(s)[i].Scheme + " has not answered yet"}
+			problems[s.Name] = &wire.Error{Status: wire.Failed, Message: sources(s)[i].Scheme + " has not answered yet"}
 		}
 	}
 	return problems, f.err

@@ -106,7 +106,7 @@ E = { from = ["pass:a", ""] }
 F = { from = ["file:none", "pass:a"], required = false }
 G = { from = "pass:a", default = "plain" }
 `)
-	r.want(r.grant(), wire.Unavailable, "A=vb B=vc C=of the rack G=plain",
+	r.want(r.grant(), wire.Failed, "A=vb B=vc C=of the rack G=plain",
 		"acme/api: D is missing: pass:bad: pass: exit code 9",
 		"acme/api: E is missing: pass:a: "+absent+"; the rack: not in the rack")
 	for _, want := range []SecretStatus{
@@ -141,7 +141,7 @@ func TestFailureIsNotRepeated(t *testing.T) {
 		if step.shell {
 			ask = r.grantShell
 		}
-		r.want(ask(), wire.Unavailable, "", line)
+		r.want(ask(), wire.Failed, "", line)
 		if got := r.calls(); got != step.calls {
 			t.Errorf("after %+v asked for %q", step, got)
 		}
@@ -162,7 +162,10 @@ func TestHangingStore(t *testing.T) {
 	before := r.generation()
 	var g *wire.Grant
 	await(t, "the others' values", func() bool { g = r.grantShell(); return len(g.Vars) == 2 })
-	r.want(g, wire.Unavailable, "B=vb C=3", "acme/api: pass has not answered yet")
+	r.want(g, wire.Failed, "B=vb C=3", "acme/api: pass has not answered yet")
+	for range 3 { // once more with patience, and then without
+		r.want(r.grantShell(), wire.Failed, "B=vb C=3", "acme/api: pass has not answered yet")
+	}
 	if got := r.calls(); got != "b slow" {
 		t.Errorf("asked for %q", got)
 	}
@@ -184,7 +187,7 @@ func TestLockEndsTools(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.worksite("[secrets]\nA = 'pass:a'\n")
-	r.want(r.grantShell(), wire.Unavailable, "", "acme/api: pass has not answered yet")
+	r.want(r.grantShell(), wire.Failed, "", "acme/api: pass has not answered yet")
 	pid := 0
 	await(t, "the tool to run", func() bool {
 		text, _ := os.ReadFile(r.tools + "/pid")
@@ -202,7 +205,7 @@ func TestHeldValuesAreMasked(t *testing.T) {
 	if err := os.WriteFile(r.tools+"/go", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.want(r.grant(), wire.Unavailable, "A=hunter2", "acme/api: B is missing: pass:b: pass: no *******")
+	r.want(r.grant(), wire.Failed, "A=hunter2", "acme/api: B is missing: pass:b: pass: no *******")
 }
 
 func TestToolsVariablesReachTheDaemon(t *testing.T) {
