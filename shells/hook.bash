@@ -464,8 +464,14 @@ __keyrack_shadow() {
     done
 }
 
+# Does a command line run?
+__keyrack_running() {
+    ((__keyrack_line && !__keyrack_armed)) && ! __keyrack_typing && { [[ $__keyrack_how != debug ]] || ((!__keyrack_prompted)); }
+}
+
+# At the prompt, for what shows it or completes, a command is only itself.
 __keyrack_exec() {
-    if [[ -x $__keyrack_program ]]; then
+    if __keyrack_running && [[ -x $__keyrack_program ]]; then
         "$__keyrack_program" exec --from-hook -- "$@"
     else
         builtin command "$@"

@@ -343,9 +343,10 @@ function __keyrack_shadow
     end
 end
 
+# At the prompt, for what shows it or completes, a command is only itself.
 function __keyrack_exec
     set -l program (string replace -r '[^/]*$' keyrack -- $__keyrack_bin)
-    if test -x "$program"
+    if test "$__keyrack_line" = 1 -a -x "$program"
         command $program exec --from-hook -- $argv
     else
         command $argv

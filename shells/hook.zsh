@@ -477,8 +477,9 @@ __keyrack_shadow() {
     done
 }
 
+# At the prompt, for what shows it or completes, a command is only itself.
 __keyrack_exec() {
-    if [[ -x ${__keyrack_bin%/*}/keyrack ]]; then
+    if __keyrack_running && [[ -x ${__keyrack_bin%/*}/keyrack ]]; then
         "${__keyrack_bin%/*}/keyrack" exec --from-hook -- "$@"
     else
         command "$@"
