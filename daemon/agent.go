@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"keyrack/daemon/wire"
+	"keyrack/worksite"
 )
 
 // Agent answers for one login session. Every error is a *wire.Error. Methods may
@@ -68,12 +69,15 @@ const DefaultTTL = 8 * time.Hour
 // Unconfirmed and gives nothing. Command is the name of the command that gets it,
 // for the audit log, "" where it is not known. Want names the secrets with a "for"
 // that the command may have, which the others never get: who asks knows what it is
-// about to start.
+// about to start. Only, where it is not zero, is the state of the worksite's file from
+// which Want was taken: then what Want names is given, with a "for" or without, and
+// nothing else, and nothing at all where the file is another one now.
 type Query struct {
 	Root    string
 	Shell   int
 	Command string
 	Want    []string
+	Only    worksite.Digest
 
 	with *assent
 }

@@ -118,7 +118,7 @@ func decode[T any](answer [][]byte, err error) (T, error) {
 
 // Grant is Agent.
 func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
-	request := fields(wire.VerbGrant, q.Root, c.Command, strings.Join(q.Want, " "))
+	request := fields(wire.VerbGrant, q.Root, c.Command, strings.Join(q.Want, " "), digestText(q.Only))
 	if q.Shell != 0 {
 		request = fields(wire.VerbHook, q.Root, strconv.Itoa(q.Shell))
 	}

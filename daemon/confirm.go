@@ -47,6 +47,7 @@ type question struct {
 	start  string // of the process pid
 	root   string
 	want   []string
+	only   worksite.Digest
 	digest worksite.Digest
 	until  time.Duration
 	ends   string // the value whose end ends the question, "" where time does
@@ -124,6 +125,9 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 		return nil, errEnded
 	}
 	p, err := c.plan(asked.Root)
+	if err == nil {
+		err = asked.check(p)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +137,7 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	q := &question{pid: pid, start: start, root: asked.Root, want: asked.Want, digest: p.digest, until: now + questionTime}
+	q := &question{pid: pid, start: start, root: asked.Root, want: asked.Want, only: asked.Only, digest: p.digest, until: now + questionTime}
 	q.Token, q.Site = rand.Text(), p.site.Name
 	for _, s := range p.site.Secrets {
 		h, held := c.grants[asked.Root].get(p, s.Name, now)
@@ -232,7 +236,7 @@ func (c *Cache) redeem(token string, said bool, pid int) (Query, error) {
 	if len(q.Session) > 0 {
 		_ = c.tell(shells) // without the file, shells take everything as changed
 	}
-	return Query{Root: q.root, Want: q.want, with: &assent{q.digest, q.Names()}}, nil
+	return Query{Root: q.root, Want: q.want, Only: q.only, with: &assent{q.digest, q.Names()}}, nil
 }
 
 // asked is the open question of process pid if token is its token.
@@ -360,7 +364,7 @@ func (s *server) redeem(ctx context.Context, conn *connection, from *peer, token
 
 // Question is Agent.
 func (c *Client) Question(ctx context.Context, q Query) (*Question, error) {
-	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(q.Root), []byte(strings.Join(q.Want, " "))))
+	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(q.Root), []byte(strings.Join(q.Want, " ")), []byte(digestText(q.Only))))
 }
 
 // Answer is Agent.

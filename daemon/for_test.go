@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"keyrack/daemon/wire"
+	"keyrack/worksite"
 )
 
 // forBehaviours are those of secrets with a "for".
@@ -59,5 +60,36 @@ var forBehaviours = []behaviour{
 		}
 		r.want(r.answer(q, true), wire.OK, "A=a B=b C=c")
 		r.want(r.grant(), wire.OK, "A=a C=c")
+	}},
+	{"gives what is wanted and nothing else, by one state of the file", "none", func(t *testing.T, r *rig) {
+		r.worksite("[secrets]\nA = ''\nB = { for = [] }\nC = ''\nD = { confirm = 'session' }\n")
+		for _, name := range []string{"A", "B", "D"} {
+			r.set(name, strings.ToLower(name))
+		}
+		site, err := worksite.Read(r.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		only := func(digest worksite.Digest, names ...string) *wire.Grant {
+			g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: names, Only: digest})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		r.want(only(site.Digest, "B"), wire.OK, "B=b")
+		r.want(only(site.Digest, "A", "B"), wire.OK, "A=a B=b")
+		r.want(only(site.Digest, "C"), wire.Missing, "", "acme/api: C is missing", "keyrack set C")
+		r.want(only(worksite.Digest{1}, "B"), wire.NotAllowed, "", "acme/api: .keyrack.toml changed in this moment: try again")
+
+		r.want(only(site.Digest, "D"), wire.Unconfirmed, "", "acme/api: D waits for your yes")
+		q, err := r.agent.Question(t.Context(), Query{Root: r.root, Want: []string{"B", "D"}, Only: site.Digest})
+		if err != nil || strings.Join(q.Names(), " ") != "D" {
+			t.Fatalf("%v, %v", q, err)
+		}
+		r.want(r.answer(q, true), wire.OK, "B=b D=d")
+		if q, err = r.agent.Question(t.Context(), Query{Root: r.root, Want: []string{"D"}, Only: worksite.Digest{1}}); err == nil {
+			t.Errorf("a question by another state of the file: %v", q)
+		}
 	}},
 }

@@ -74,6 +74,9 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 			a.Commands = commands(p.site.Secrets)
 		}
 	}
+	if err == nil {
+		err = q.check(p)
+	}
 	if err != nil {
 		a.refuse(err)
 		t.given.status = a.Status
@@ -191,7 +194,16 @@ const commandLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 
 // wants says whether what q asks for may have s.
 func (q Query) wants(s worksite.Secret) bool {
-	return s.For == nil || slices.Contains(q.Want, s.Name)
+	return s.For == nil && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
+}
+
+// check refuses what is asked for by another state of the file than the one that p
+// stands for.
+func (q Query) check(p *plan) error {
+	if (q.Only != worksite.Digest{}) && q.Only != p.digest {
+		return notAllowed(p.site.Name, worksite.FileName+" changed in this moment: try again")
+	}
+	return nil
 }
 
 // get is the value of name if g holds it for the state of the worksite that p

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"keyrack/daemon/wire"
+	"keyrack/worksite"
 )
 
 func failed(message string) *wire.Error {
@@ -67,12 +69,12 @@ func (s *server) answer(ctx context.Context, conn *connection, from *peer, reque
 		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
 	case name == wire.VerbHook && len(args) == 2:
 		s.grant(ctx, conn, from, query(args, from.pid))
-	case name == wire.VerbGrant && len(args) >= 1 && len(args) <= 3:
-		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1), Want: strings.Fields(optional(args, 2))})
+	case name == wire.VerbGrant && len(args) >= 1 && len(args) <= 4:
+		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1), Want: strings.Fields(optional(args, 2)), Only: digest(optional(args, 3))})
 	case name == wire.VerbGet && len(args) == 2:
 		s.get(ctx, conn, from, args)
-	case name == wire.VerbQuestion && (len(args) == 1 || len(args) == 2):
-		s.question(ctx, conn, from, Query{Root: string(args[0]), Want: strings.Fields(optional(args, 1))})
+	case name == wire.VerbQuestion && len(args) >= 1 && len(args) <= 3:
+		s.question(ctx, conn, from, Query{Root: string(args[0]), Want: strings.Fields(optional(args, 1)), Only: digest(optional(args, 2))})
 	case name == wire.VerbAnswer && (len(args) == 2 || len(args) == 3):
 		s.redeem(ctx, conn, from, string(args[0]), string(args[1]), optional(args, 2))
 	default:
@@ -105,6 +107,26 @@ func optional(args [][]byte, i int) string {
 		return string(args[i])
 	}
 	return ""
+}
+
+// digestText is a digest in a request, "" for none.
+func digestText(d worksite.Digest) string {
+	if (d == worksite.Digest{}) {
+		return ""
+	}
+	return hex.EncodeToString(d[:])
+}
+
+// digest reads digestText. What is malformed is the digest of no file that anybody has.
+func digest(text string) (d worksite.Digest) {
+	if text == "" {
+		return d
+	}
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(d) {
+		return worksite.Digest{1}
+	}
+	return worksite.Digest(raw)
 }
 
 // query is what hook asks. The shell is the peer where it names no other.
