@@ -21,13 +21,10 @@ import (
 // asker is the program that a person is asked about: the command that is to take
 // this process's place.
 type asker struct {
-	root    string
-	want    []string // secrets with a "for" that the command may have
-	command string   // its name
-	program string   // its file
+	query   daemon.Query
+	command string // its name
+	program string // its file
 }
-
-func (who asker) query() daemon.Query { return daemon.Query{Root: who.root, Want: who.want} }
 
 // confirm asks the person at this process's terminal for the yes without which
 // the daemon gave nothing, and returns the grant that follows from the answer.
@@ -43,7 +40,7 @@ func confirm(ctx context.Context, client *daemon.Client, query daemon.Query, arg
 	terminal, err := openTTY()
 	if err == nil {
 		defer terminal.close()
-		who := asker{query.Root, query.Want, filepath.Base(argv[0]), path}
+		who := asker{query, filepath.Base(argv[0]), path}
 		for {
 			var grant *wire.Grant
 			if grant, err = terminal.confirm(ctx, client, who); grant != nil || !errors.Is(err, errStopped) {
@@ -71,16 +68,16 @@ func (t *tty) confirm(ctx context.Context, client *daemon.Client, who asker) (*w
 		return nil, err
 	}
 	defer t.end()
-	watch, err := newWatch(ctx, client, who.root)
+	watch, err := newWatch(ctx, client, who.query.Root)
 	if err != nil {
 		return nil, err
 	}
-	q, err := client.Question(ctx, who.query())
+	q, err := client.Question(ctx, who.query)
 	if err != nil {
 		return nil, err
 	}
 	if len(q.Names()) == 0 {
-		return client.Grant(ctx, who.query())
+		return client.Grant(ctx, who.query)
 	}
 	watch.question, watch.until = q, time.Now().Add(q.Left+tick/2)
 	t.write(questionText(q, who, audit.Look(os.Getppid())))
@@ -90,7 +87,7 @@ func (t *tty) confirm(ctx context.Context, client *daemon.Client, who asker) (*w
 		t.write("\n")
 	case errors.Is(err, errAnswered):
 		t.write("\nkeyrack: answered in another shell\n")
-		return client.Grant(ctx, who.query())
+		return client.Grant(ctx, who.query)
 	case errors.Is(err, context.DeadlineExceeded): // the daemon knows why
 		t.write("\n")
 	case err != nil:
@@ -110,7 +107,7 @@ func isYes(answer string) bool {
 func questionText(q *daemon.Question, who asker, parent audit.Process) string {
 	var text strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&text, "keyrack: "+format+"\n", args...) }
-	line("%s (%s) wants your yes for", worksite.Visible(q.Site), worksite.Visible(who.root))
+	line("%s (%s) wants your yes for", worksite.Visible(q.Site), worksite.Visible(who.query.Root))
 	for _, name := range q.Always {
 		line("  %s, this once", worksite.Visible(name))
 	}

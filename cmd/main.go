@@ -41,6 +41,9 @@ func Main() int {
 		}
 	}
 	root := newRoot()
+	if protocol := helperOf(os.Args[0]); protocol != "" {
+		root.SetArgs(append([]string{"helper", protocol}, os.Args[1:]...))
+	}
 	if err := root.Execute(); err != nil {
 		return report(err)
 	}
@@ -60,7 +63,7 @@ is missing; exec passes on the command's own.`
 // commands are all that people call, in the order of the help.
 var commands = []func() *cobra.Command{
 	hookCommand, initCommand, allowCommand, denyCommand, setCommand, getCommand, rmCommand, lsCommand,
-	execCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, doctorCommand, demoCommand, rackCommand,
+	execCommand, helperCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, doctorCommand, demoCommand, rackCommand,
 	daemonCommand, completionCommand, versionCommand,
 }
 

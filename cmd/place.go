@@ -55,6 +55,11 @@ func self() string {
 	if err != nil {
 		return ""
 	}
+	if helperOf(os.Args[0]) != "" { // a program of that name is a helper, whatever its arguments
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			return real
+		}
+	}
 	called, err := exec.LookPath(os.Args[0])
 	if err != nil || !filepath.IsAbs(called) {
 		return exe

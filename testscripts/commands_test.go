@@ -16,7 +16,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"send": cmdSend, "expect": cmdExpect, "prompt": cmdPrompt, "rc": cmdRC, "close": cmdClose,
 	"rack": cmdRack, "site": cmdSite, "secret": cmdSecret, "until": cmdUntil, "daemon": cmdDaemon,
 	"clean": cmdClean, "traced": cmdTraced, "bytes": cmdBytes, "keyring": cmdKeyring, "kube": cmdKube, "processes": cmdProcesses,
-	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme,
+	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker,
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

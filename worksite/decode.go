@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	siteKeys    = []string{"name", "ttl", "export", "secrets", "profiles"}
+	siteKeys    = []string{"name", "ttl", "export", "secrets", "profiles", "helper"}
 	secretKeys  = []string{"from", "ttl", "for", "as", "env", "required", "confirm", "default", "description"}
 	profileKeys = []string{"secrets"}
 )
@@ -23,6 +23,11 @@ func (s *Site) take(tree *node, values map[string]any) error {
 	}
 	if tree.index["secrets"] == nil {
 		return fault{0, "a worksite needs a table [secrets]"}
+	}
+	if n := tree.index["helper"]; n != nil { // its rows name secrets, which may stand below it
+		if err := s.helpers(n, values[n.name]); err != nil {
+			return err
+		}
 	}
 	if s.Name == "" {
 		if s.Name = dirName(s.dir); s.Name == "" {
@@ -50,6 +55,7 @@ func (s *Site) takeKey(n *node, value any) (err error) {
 		s.Secrets, err = s.secrets(n, value)
 	case "profiles":
 		err = s.profiles(n, value)
+	case "helper":
 	default:
 		return unknown(n, siteKeys, func() string {
 			if isVariable(n.name) && strings.ToUpper(n.name) == n.name {

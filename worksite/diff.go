@@ -36,7 +36,7 @@ func Diff(before, now *Site) []string {
 			lines = append(lines, "- "+s.Name)
 		}
 	}
-	return lines
+	return append(lines, helperLines(before, now)...)
 }
 
 // siteLines are the lines about the worksite as a whole. What is as usual is not

@@ -124,7 +124,7 @@ func (s *scanner) endLine() {
 	s.fail(s.at, "the line should end here")
 }
 
-// header reads [a.b] or [[a.b]].
+// header reads [a.b], or [[a.b]], which begins a row of an array.
 func (s *scanner) header(root *node) *node {
 	start := s.at
 	end := "]"
@@ -139,6 +139,11 @@ func (s *scanner) header(root *node) *node {
 	}
 	if !s.take(end) {
 		s.fail(s.at, "a table's header needs "+end)
+	}
+	if end == "]]" {
+		row := table.newNode(start)
+		table.items = append(table.items, row)
+		table = row
 	}
 	return table
 }
@@ -162,6 +167,9 @@ func (s *scanner) path(n *node) *node {
 		s.skip(false)
 		if !s.take(".") {
 			return n
+		}
+		if rows := len(n.items); rows > 0 { // of an array of tables, the last one goes on
+			n = n.items[rows-1]
 		}
 	}
 }

@@ -59,6 +59,7 @@ type Site struct {
 	Export   string        // ExportCommand or ExportTree
 	Secrets  []Secret      // in the order of the file
 	Profiles []Profile     // in the order of the file
+	Helpers  []Helper      // in the order of the file
 	Digest   Digest
 
 	dir     string // Root without symbolic links, to which an approval is bound

@@ -1,0 +1,274 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"keyrack/daemon"
+	"keyrack/daemon/wire"
+	"keyrack/worksite"
+)
+
+// helperLinks are the names under which tools look for a helper, and the protocol
+// that each of them speaks.
+var helperLinks = []struct{ name, protocol string }{
+	{"git-credential-keyrack", "git"},
+	{"docker-credential-keyrack", "docker"},
+}
+
+// helperOf is the protocol of the helper by whose name this program was called, ""
+// for none.
+func helperOf(called string) string {
+	for _, link := range helperLinks {
+		if filepath.Base(called) == link.name {
+			return link.protocol
+		}
+	}
+	return ""
+}
+
+func helperCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "helper",
+		Short: "give secrets to tools that ask for credentials, without the environment",
+		Long: `Answers tools in the protocols by which they ask for credentials, so that their
+secrets are in no environment. The rows [[helper]] of .keyrack.toml say what is for
+whom. The worksite is that of the working directory. As everywhere, it has to be
+approved, a value has its ttl, and one with confirm waits for your yes.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(c, "which protocol?")
+			}
+			return usage(c, fmt.Sprintf("unknown protocol %q", args[0]))
+		},
+	}
+	c.AddCommand(helperGitCommand(), helperAWSCommand(), helperDockerCommand(), helperKubernetesCommand(),
+		helperInstallCommand(), helperUninstallCommand())
+	return c
+}
+
+// row is a row of the worksite here.
+type row struct {
+	worksite.Helper
+	site *worksite.Site
+}
+
+// findRow is the first row that fits, nil where there is none, or no worksite.
+func findRow(kind string, fits func(worksite.Helper) bool) (*row, error) {
+	rows, err := rowsOf(kind)
+	for _, r := range rows {
+		if fits(r.Helper) {
+			return &r, err
+		}
+	}
+	return nil, err
+}
+
+// rowsOf are the rows of a kind in the worksite here.
+func rowsOf(kind string) (rows []row, err error) {
+	root, err := lookForRoot("")
+	if err != nil || root == "" {
+		return nil, err
+	}
+	site, err := worksite.Read(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range site.Helpers {
+		if h.Kind == kind {
+			rows = append(rows, row{h, site})
+		}
+	}
+	return rows, nil
+}
+
+// namedRow is the row of a tool that asks nobody else: without one, it is an error.
+func namedRow(kind string, args []string) (*row, error) {
+	name := strings.Join(args, "")
+	if _, err := findRoot(""); err != nil {
+		return nil, err
+	}
+	r, err := findRow(kind, func(h worksite.Helper) bool { return h.Name == name })
+	if r == nil && err == nil {
+		text := fmt.Sprintf("%s has no [[helper]] with kind = %q", worksite.FileName, kind)
+		if name != "" {
+			text += fmt.Sprintf(" and name = %q", name)
+		}
+		err = errors.New(text)
+	}
+	return r, err
+}
+
+// credentials are the values of a row by its keys, in the memory of one grant.
+type credentials struct {
+	values map[string][]byte
+	grant  *wire.Grant
+	until  time.Time // when the first of them ends; zero where none does
+}
+
+func (c *credentials) wipe() { c.grant.Wipe() }
+
+// ask gets the values of the row from the daemon, by the state of the file from
+// which the row is. The caller wipes them.
+func (r *row) ask(ctx context.Context) (*credentials, error) {
+	client, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client.Command = "helper-" + r.Kind
+	query := daemon.Query{Root: r.site.Root, Want: r.Names(), Only: r.site.Digest}
+	grant, err := client.Grant(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if grant.Status == wire.Unconfirmed {
+		waits := strings.Join(grant.Lines, ", ")
+		if grant, err = confirm(ctx, client, query, []string{self()}, waits); err != nil {
+			return nil, err
+		}
+	}
+	c, err := r.sort(grant)
+	if err == nil {
+		c.until, err = r.until(ctx, client)
+	}
+	if err != nil {
+		grant.Wipe()
+		return nil, err
+	}
+	return c, nil
+}
+
+// sort finds the row's values in a grant.
+func (r *row) sort(grant *wire.Grant) (*credentials, error) {
+	if grant.Status != wire.OK {
+		return nil, refused(grant)
+	}
+	byVariable := map[string][]byte{}
+	for _, v := range grant.Vars {
+		byVariable[v.Name] = v.Value
+	}
+	c := &credentials{map[string][]byte{}, grant, time.Time{}}
+	for key, name := range r.Secrets {
+		value, ok := byVariable[r.secret(name).Variable()]
+		switch {
+		case ok && !utf8.Valid(value):
+			return nil, fmt.Errorf("%s is not UTF-8, as %s has it", name, r.Kind)
+		case ok:
+			c.values[key] = value
+		case r.Needs(key):
+			return nil, &wire.Error{Status: wire.Missing, Message: r.site.Name + ": " + name + " has no value", Hint: "keyrack why " + name}
+		}
+	}
+	return c, nil
+}
+
+func (r *row) secret(name string) (s worksite.Secret) {
+	for _, s = range r.site.Secrets {
+		if s.Name == name {
+			break
+		}
+	}
+	return s
+}
+
+// refused is the error that a grant stands for: what the first line says, and the
+// command that mends it.
+func refused(grant *wire.Grant) error {
+	e := &wire.Error{Status: grant.Status, Message: "nothing was given"}
+	for i, line := range grant.Lines {
+		switch {
+		case i == 0:
+			e.Message = line
+		case strings.HasPrefix(line, "keyrack ") && e.Hint == "":
+			e.Hint = line
+		}
+	}
+	return e
+}
+
+// until is when the first of the row's values ends. One that is not held any more
+// has ended; a default never does.
+func (r *row) until(ctx context.Context, client *daemon.Client) (until time.Time, err error) {
+	now := time.Now()
+	status, err := client.Status(ctx, r.site.Root)
+	if err != nil {
+		return until, err
+	}
+	for _, s := range status.Secrets {
+		for _, name := range r.Names() {
+			ends := now.Add(time.Duration(s.LeftSeconds) * time.Second)
+			if s.Name == name && s.State != daemon.StateDefault && (until.IsZero() || ends.Before(until)) {
+				until = ends
+			}
+		}
+	}
+	return until, nil
+}
+
+// timestamp is a time as AWS and Kubernetes read it.
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// emit puts what is not secret, and values, on standard output, without a copy of
+// them.
+func emit(parts ...[]byte) error {
+	for _, part := range parts {
+		if _, err := os.Stdout.Write(part); err != nil {
+			return fmt.Errorf("standard output: %w", err)
+		}
+	}
+	return nil
+}
+
+// member is one of a JSON object: text, which may be secret, or what stands in JSON
+// as it is.
+type member struct {
+	key  string
+	text []byte
+	is   string
+}
+
+// object writes one JSON object, and wipes what it made of texts.
+func object(members ...member) error {
+	separator := ""
+	if err := emit([]byte("{")); err != nil {
+		return err
+	}
+	for _, m := range members {
+		value := []byte(m.is)
+		if m.is == "" {
+			value = quoteJSON(m.text)
+		}
+		err := emit([]byte(separator), quoteJSON([]byte(m.key)), []byte(":"), value)
+		clear(value)
+		if err != nil {
+			return err
+		}
+		separator = ","
+	}
+	return emit([]byte("}\n"))
+}
+
+// quoteJSON makes a JSON string of valid UTF-8, in one piece of memory.
+func quoteJSON(text []byte) []byte {
+	const hex = "0123456789abcdef"
+	out := append(make([]byte, 0, 6*len(text)+2), '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			out = append(out, '\\', c)
+		case c < ' ':
+			out = append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			out = append(out, c)
+		}
+	}
+	return append(out, '"')
+}
