@@ -20,7 +20,7 @@ import (
 // platformRoles are what the test binary can be besides the roles of every system.
 var platformRoles = map[string]func(args []string) error{
 	"attack": attack, "spin": spin, "victim": victim, "session": inSession, "leave": connectAndLeave, "heir": heir, "turn": connectAndTurn, "ask-turn": askAndTurn,
-	"without": runWithout,
+	"without": runWithout, "hog": hog,
 }
 
 // attack tries all by which a process could read another one's memory, program,

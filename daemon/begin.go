@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +49,7 @@ func begin(o *Options, report *report) (left bool, err error) {
 		}
 		return true, harden.Again(o.Program, os.Args, environ, files)
 	}
-	o.Program = state.Program
+	o.Program, o.keyring = state.Program, cmp.Or(state.Keyring, "this process has no keyring of its own")
 	if o.socket, err = givenSocket(); err != nil {
 		return false, err
 	}
@@ -86,12 +88,14 @@ func (c *Cache) strictly(l limits) error {
 	if !l.strict {
 		return nil
 	}
-	weak := append(c.auditWeak(), c.weak...)
+	weak := slices.Concat(c.auditWeak(), c.weak, c.sealWeak())
 	if len(weak) == 0 {
 		return nil
 	}
-	return &wire.Error{Status: wire.Unavailable, Message: "refused by strict = true, because not in force: " + strings.Join(weak, "; ")}
+	return &wire.Error{Status: wire.Unavailable, Message: refusedByStrict + strings.Join(weak, "; ")}
 }
+
+const refusedByStrict = "refused by strict = true, because not in force: "
 
 // limits are those in force now.
 func (c *Cache) limits() (limits, error) {

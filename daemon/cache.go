@@ -59,6 +59,7 @@ type Cache struct {
 	confirm confirmations
 	idle    idle
 	shells  map[int]shell
+	sealing sealing
 	emptied func()
 
 	auditDir string
@@ -98,7 +99,7 @@ func NewCache(o Options) (*Cache, error) {
 	if c.opener == nil {
 		c.opener = source.Opener{Rack: c.rack, Program: Self(), Environ: childEnvironment()}
 	}
-	if err := c.takeMemory(); err != nil {
+	if err := c.takeMemory(o.keyring); err != nil {
 		return nil, err
 	}
 	if err := c.takeClock(); err != nil {
@@ -212,29 +213,32 @@ func (c *Cache) lockWhere(due func(now time.Duration) bool) error {
 
 // Unlock is Agent.
 func (c *Cache) Unlock(ctx context.Context, key []byte, ttl time.Duration) error {
-	ttl, err := c.unlockTTL(ttl)
+	limits, err := c.limits()
 	if err != nil {
+		return err
+	}
+	if ttl, err = limits.unlockTTL(ttl); err != nil {
 		return err
 	}
 	if err := c.checkKey(ctx, key); err != nil {
 		return err
 	}
-	own, err := c.arena.Copy(key)
+	own, err := c.keepKey(key, ttl, limits.strict)
 	if err != nil {
-		return full(err)
+		return err
 	}
 	c.locking.Lock()
 	defer c.locking.Unlock()
 	if err := os.Remove(c.place.Locked); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.arena.Free(own)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.releaseLocked(own)
 		return failed("unlocking: " + err.Error())
 	}
 	c.mu.Lock()
 	c.locked = false
 	c.dropKeyLocked()
-	if key != nil {
-		c.key = held{own, c.now() + ttl}
-	}
+	c.key = own
 	c.gaveLocked(c.now())
 	shells := c.changeLocked()
 	c.scheduleLocked()
@@ -246,20 +250,35 @@ func errNegativeTTL() error {
 	return &wire.Error{Status: wire.Invalid, Message: "a ttl is longer than 0"}
 }
 
+// keepKey is a copy of key, held for ttl; none of nil.
+func (c *Cache) keepKey(key []byte, ttl time.Duration, strict bool) (held, error) {
+	if key == nil {
+		return held{}, nil
+	}
+	own, err := c.arena.Copy(key)
+	if err != nil {
+		return held{}, full(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.shutLocked()
+	h, err := c.keepLocked(own, c.now()+ttl, strict)
+	if err != nil {
+		c.arena.Free(own)
+	}
+	return h, err
+}
+
 // unlockTTL is how long the rack's key stays. What nobody chose follows the
 // user's limit; what somebody chose over it is an error.
-func (c *Cache) unlockTTL(ttl time.Duration) (time.Duration, error) {
-	limits, err := c.limits()
-	if err != nil {
-		return 0, err
-	}
+func (l limits) unlockTTL(ttl time.Duration) (time.Duration, error) {
 	switch {
 	case ttl < 0:
 		return 0, errNegativeTTL()
 	case ttl == 0:
-		return min(DefaultTTL, limits.maxTTL), nil
-	case ttl > limits.maxTTL:
-		return 0, &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("a ttl of %s is over max_ttl, %s", span(ttl), span(limits.maxTTL))}
+		return min(DefaultTTL, l.maxTTL), nil
+	case ttl > l.maxTTL:
+		return 0, &wire.Error{Status: wire.Invalid, Message: fmt.Sprintf("a ttl of %s is over max_ttl, %s", span(ttl), span(l.maxTTL))}
 	}
 	return ttl, nil
 }

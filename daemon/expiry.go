@@ -4,23 +4,32 @@ import (
 	"time"
 
 	"keyrack/daemon/arena"
+	"keyrack/daemon/seal"
 )
 
 // held is one value and the moment that ends it. The zero held is none.
 type held struct {
-	block arena.Block
-	until time.Duration
+	block  arena.Block
+	until  time.Duration
+	sealed seal.Sealed
 }
 
 func (h held) lives(now time.Duration) bool { return now < h.until }
 
-// takeMemory makes the arena, of the best kind of memory that works here.
-func (c *Cache) takeMemory() (err error) {
+// takeMemory makes the arena, of the best kind of memory that works here, and the
+// keys for what lies in it, in keyring; "" for none.
+func (c *Cache) takeMemory(keyring string) (err error) {
 	if c.arena, err = arena.New(false); err != nil {
 		return err
 	}
 	if kind := c.arena.Kind(); kind == arena.Unlocked {
 		c.weak = append(c.weak, "memory that is never swapped out: values are in "+string(kind))
+	}
+	if keyring == "" {
+		return nil
+	}
+	if err := c.takeKeys(keyring); err != nil {
+		c.weak = append(c.weak, sealedProperty+err.Error())
 	}
 	return nil
 }
@@ -68,7 +77,7 @@ func (c *Cache) wipeLocked() {
 }
 
 func (c *Cache) dropKeyLocked() {
-	c.arena.Free(c.key.block)
+	c.releaseLocked(c.key)
 	c.key = held{}
 }
 
@@ -84,7 +93,7 @@ func (c *Cache) emptyGrantLocked(g *grant) {
 
 // dropLocked wipes one value of g, if it has it.
 func (c *Cache) dropLocked(g *grant, name string) {
-	c.arena.Free(g.values[name].block)
+	c.releaseLocked(g.values[name])
 	delete(g.values, name)
 }
 
@@ -177,6 +186,14 @@ func (c *Cache) keyNow() (key arena.Block, ok bool, err error) {
 	if !c.key.lives(c.now()) {
 		return arena.Block{}, false, nil
 	}
-	key, err = c.arena.Copy(c.key.block.Bytes())
-	return key, true, err
+	if key, err = c.arena.Alloc(c.key.block.Len()); err != nil {
+		return arena.Block{}, true, err
+	}
+	defer c.shutLocked()
+	if err := c.openLocked(c.key, key.Bytes()); err != nil { // the kernel was first
+		c.arena.Free(key)
+		c.dropKeyLocked()
+		return arena.Block{}, false, nil
+	}
+	return key, true, nil
 }

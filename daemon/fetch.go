@@ -240,8 +240,12 @@ func (c *Cache) holdLocked(p *plan, g *grant, v fetched) error {
 	if until <= now {
 		return failed(v.name + " has ended at its source")
 	}
+	h, err := c.keepLocked(v.block, until, p.limits.strict)
+	if err != nil {
+		return err
+	}
 	c.dropLocked(g, v.name)
-	g.values[v.name] = held{v.block, until}
+	g.values[v.name] = h
 	return nil
 }
 

@@ -62,6 +62,7 @@ func (c *Cache) encodeLocked(head [][]byte, vars []variable) (frame, error) {
 	if err != nil {
 		return frame{}, full(err)
 	}
+	defer c.shutLocked()
 	// What is appended never outgrows the block: that is its size.
 	text := wire.AppendHeader(block.Bytes()[:0], size)
 	for _, field := range head {
@@ -69,9 +70,15 @@ func (c *Cache) encodeLocked(head [][]byte, vars []variable) (frame, error) {
 	}
 	for _, v := range vars {
 		text = append(append(text, v.name...), 0)
-		text = append(append(append(text, v.plain...), v.held.block.Bytes()...), 0)
+		text = append(text, v.plain...)
+		at := len(text)
+		text = text[:at+v.held.block.Len()]
+		if err := c.openLocked(v.held, text[at:]); err != nil {
+			c.arena.Free(block)
+			return frame{}, err
+		}
+		text = append(text, 0)
 	}
-	arena.Forget()
 	return frame{text, block}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"keyrack/daemon/seal"
 	"keyrack/daemon/wire"
 	"keyrack/worksite"
 )
@@ -171,7 +172,21 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 		}
 	}
 	f, err = c.encodeLocked(append([][]byte{[]byte(wire.Version)}, a.Fields()...), a.vars)
+	if errors.Is(err, seal.ErrEnded) {
+		c.endedLocked(g)
+		err = failed(changedTooFast)
+	}
 	return f, until, err
+}
+
+// endedLocked wipes the values of g, whose key the kernel has ended already: its
+// clock was set. The answer in preparation is made anew.
+func (c *Cache) endedLocked(g *grant) {
+	for name := range g.values {
+		c.dropLocked(g, name)
+	}
+	c.epoch++
+	c.scheduleLocked()
 }
 
 // commands names those that have secrets of their own: the first words of what is in

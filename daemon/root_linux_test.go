@@ -22,34 +22,33 @@ import (
 var rootMarker = strings.Join([]string{"6b1e-of-root-", "canary-93d7"}, "")
 
 // Root reads all of the daemon's memory, by itself and with gcore, while values
-// come, stay, end and are locked away. It finds none outside of secret memory, which
-// it can't read, and where there is no secret memory, none that has ended.
+// come, stay, end and are locked away. It finds none, neither in secret memory, which
+// it can't read, nor, where there is none, in what is sealed; and where nothing is
+// sealed either, none that has ended.
 func TestRootFindsNoValue(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("not root: this test reads the memory of another user's process")
 	}
-	t.Run("secret memory", func(t *testing.T) {
-		rootLooks(t, arena.Secret, newTarget(t), func(tg *target) *exec.Cmd { return tg.call("daemon", "run") })
-	})
-	t.Run("locked memory", func(t *testing.T) {
-		rootLooks(t, arena.Locked, newTarget(t), func(tg *target) *exec.Cmd {
-			return tg.without(unix.SYS_MEMFD_SECRET, unix.ENOSYS, "daemon", "run")
-		})
+	t.Run("secret memory", func(t *testing.T) { rootLooks(t, arena.Secret, true, nil) })
+	t.Run("locked memory", func(t *testing.T) { rootLooks(t, arena.Locked, true, []denial{noSecretMemory}) })
+	t.Run("locked memory, no keys", func(t *testing.T) {
+		rootLooks(t, arena.Locked, false, append([]denial{noSecretMemory}, noKeys...))
 	})
 }
 
 // rootLooks goes through the life of two values, a short one and one that is longer
 // than any buffer, and has root look after each step.
-func rootLooks(t *testing.T, kind arena.Kind, tg *target, daemon func(*target) *exec.Cmd) {
-	cmd := daemon(tg)
+func rootLooks(t *testing.T, kind arena.Kind, sealed bool, refused []denial) {
+	tg := newTarget(t)
+	cmd := tg.without(refused, "daemon", "run")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(unix.SIGTERM); cmd.Wait() })
 	await(t, "the daemon to listen", func() bool { return answers(tg.place) })
 	root := &looker{t: t, pid: cmd.Process.Pid, control: tg.dir + "/c/keyrack/config.toml", secret: kind == arena.Secret}
-	if got := tg.memory(t); got != string(kind) {
-		t.Fatalf("its memory is %s, not %s", got, kind)
+	if d := tg.status(t).Daemon; d.Memory != string(kind) || (len(d.Weak) == 0) != sealed {
+		t.Fatalf("its memory is %s, not in force %q", d.Memory, d.Weak)
 	}
 	tg.life(t, `ttl = "1h"`)
 	tg.do(t, rootMarker, "set", "A")
@@ -58,7 +57,7 @@ func rootLooks(t *testing.T, kind arena.Kind, tg *target, daemon func(*target) *
 	tg.do(t, "", "get", "B")
 	root.looks("get", false)
 	tg.do(t, "", "exec", "--", "true")
-	root.looks("held", kind != arena.Secret) // where it must, since else there would be no telling that it looks in the right place
+	root.looks("held", kind != arena.Secret && !sealed) // or nothing would show that it looks where they are
 	tg.do(t, "", "lock")
 	root.looks("lock", false)
 	tg.do(t, "", "unlock")
@@ -88,8 +87,6 @@ func (tg *target) status(t *testing.T) (s Status) {
 	}
 	return s
 }
-
-func (tg *target) memory(t *testing.T) string { return tg.status(t).Daemon.Memory }
 
 func (tg *target) held(t *testing.T) (n int) {
 	for _, s := range tg.status(t).Secrets {

@@ -41,10 +41,11 @@ type Options struct {
 	// Program is the path of this program. Serve fills it in where it is "".
 	Program string
 
-	weak   []string // what is not in force that should be
-	socket int      // that the init system gave, 0 for none
-	opener opener   // of the rack; nil is a process of this program
-	runner *source.Runner
+	weak    []string // what is not in force that should be
+	keyring string   // harden.State.Keyring, "" for no keys
+	socket  int      // that the init system gave, 0 for none
+	opener  opener   // of the rack; nil is a process of this program
+	runner  *source.Runner
 }
 
 // ErrRunning says that another daemon serves the place.

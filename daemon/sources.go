@@ -238,31 +238,39 @@ func (c *Cache) land(p *plan, g *grant, f *flight, epoch uint64, l landing) {
 	if l.err != nil {
 		f.err = l.err
 	}
+	defer c.shutLocked()
 	for i, v := range l.values {
-		if why := c.holdLocked(p, g, v); why != nil {
+		why := c.holdLocked(p, g, v)
+		switch {
+		case why == nil:
+			g.from[v.name] = v.from
+			l.values[i] = fetched{} // it is the grant's
+		case statusOf(why) == wire.Unavailable: // as things are now, whatever its source has
+			f.problems[v.name] = why
+		default:
 			l.problems[v.name] = why
-			continue
 		}
-		g.from[v.name] = v.from
-		l.values[i] = fetched{} // it is the grant's
 	}
 	for name, why := range l.problems {
-		g.absent[name], g.again[name] = g.maskLocked(why), c.now()+askAgain
+		g.absent[name], g.again[name] = c.maskLocked(g, why), c.now()+askAgain
 		f.problems[name] = g.absent[name]
 	}
 	c.scheduleLocked()
 }
 
 // maskLocked takes the values that g holds out of what a tool said.
-func (g *grant) maskLocked(why error) error {
+func (c *Cache) maskLocked(g *grant, why error) error {
 	e, ok := why.(*wire.Error)
 	if !ok {
 		return why
 	}
 	text := []byte(e.Message)
 	for _, h := range g.values {
-		if h.block.Len() >= shortest {
-			source.Mask(text, h.block.Bytes())
+		if h.block.Len() < shortest {
+			continue
+		}
+		if err := c.showLocked(h, func(value []byte) { source.Mask(text, value) }); err != nil {
+			return failed("what it said can't be looked through for values: " + err.Error())
 		}
 	}
 	return &wire.Error{Status: e.Status, Message: string(text), Hint: e.Hint}

@@ -18,7 +18,7 @@ func (c *Cache) Status(ctx context.Context, root string) (*Status, error) {
 		return nil, failed(err.Error())
 	}
 	s := &Status{
-		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: string(c.arena.Kind()), LocksOn: c.locksOn(), Program: c.program, Weak: append([]string{}, c.weak...), Audit: c.auditState(ctx)},
+		Daemon:      DaemonStatus{PID: os.Getpid(), Version: Version, Started: c.started, Scope: c.place.Scope, Memory: string(c.arena.Kind()), LocksOn: c.locksOn(), Program: c.program, Weak: append(append([]string{}, c.weak...), c.sealWeak()...), Audit: c.auditState(ctx)},
 		Locked:      c.isLocked(),
 		Rack:        string(kind),
 		RackKeyLeft: c.keyLeft(),

@@ -5,9 +5,9 @@
 // person.
 //
 // A process calls Close first. Where that says so it calls Again, which runs the
-// program a second time from a copy that nobody can read, and there Close once
-// more. Filter comes last, when nothing has to be started any more that it would
-// hinder.
+// program a second time from a copy that nobody can read, in a session keyring of
+// its own, and there Close once more. Filter comes last, when nothing has to be
+// started any more that it would hinder.
 //
 // It is no defence against who could already act as the user before the daemon
 // started: such a process may start another program in its place.
@@ -17,25 +17,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
 
 // State is how Close found the process. Where First is set, this is the process
 // that a person or a client started: the caller calls Again. Program is the path
-// of the program, which the second process can't find out. Weak says what is not
-// in force, one line each.
+// of the program, which the second process can't find out. Keyring is the number of
+// the session keyring that no other process has, or why there is none. Weak says what is not in force, one line each.
 type State struct {
 	First   bool
 	Program string
+	Keyring string
 	Weak    []string
 }
 
 // The environment of the second process: againVariable holds "sealed" or why it is
-// not, programVariable the path of the program.
+// not, programVariable the path of the program, keyringVariable State.Keyring.
 const (
 	againVariable   = "KEYRACK_AGAIN"
 	programVariable = "KEYRACK_PROGRAM"
+	keyringVariable = "KEYRACK_KEYRING"
 	sealed          = "sealed"
 )
 
@@ -50,9 +53,10 @@ func Close() (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	again, program := os.Getenv(againVariable), os.Getenv(programVariable)
-	os.Unsetenv(againVariable)
-	os.Unsetenv(programVariable)
+	again, program, keyring := os.Getenv(againVariable), os.Getenv(programVariable), os.Getenv(keyringVariable)
+	for _, variable := range []string{againVariable, programVariable, keyringVariable} {
+		os.Unsetenv(variable)
+	}
 	if again == "" {
 		program, err = os.Executable()
 		return State{First: true, Program: program}, err
@@ -60,7 +64,7 @@ func Close() (State, error) {
 	if err := Mute(); err != nil {
 		return State{}, err
 	}
-	s := State{Program: program}
+	s := State{Program: program, Keyring: keyring}
 	switch {
 	case unreadable:
 		name()
@@ -98,7 +102,10 @@ func Mute() error {
 // waits for. Without, it takes the place of this process, and Again returns only
 // an error.
 func Again(program string, args, environ []string, files []*os.File) error {
-	environ = append(environ, programVariable+"="+program, "GOTRACEBACK=none")
+	// Credentials, and with them keyrings, are a thread's. It ends with this goroutine,
+	// or goes on as the second process.
+	runtime.LockOSThread()
+	environ = append(environ, programVariable+"="+program, keyringVariable+"="+ownKeyring(), "GOTRACEBACK=none")
 	why := runCopy(args, append(environ, againVariable+"="+sealed), files)
 	if why == nil {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,19 +57,23 @@ func runCopy(args, environ []string, files []*os.File) error {
 		return err
 	}
 	defer copied.Close()
-	// Credentials are a thread's. It ends with this goroutine, or goes on as the
-	// second process.
-	runtime.LockOSThread()
 	if err := bindMode(); err != nil {
 		return err
 	}
-	// A session keyring of the daemon's own, which other processes of the user do not
-	// possess. Where there are none, whoever wants to use it will notice.
-	unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
 	if err := run("/proc/self/fd/"+strconv.Itoa(int(copied.Fd())), args, environ, files); err != nil {
 		return fmt.Errorf("running a copy in memory: %w", err)
 	}
 	return nil
+}
+
+// ownKeyring gives this thread, and the program that it runs, a session keyring that
+// no other process has. It returns its number, or why there is none.
+func ownKeyring() string {
+	id, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err != nil {
+		return "keyctl: " + err.Error()
+	}
+	return strconv.Itoa(id)
 }
 
 // copyProgram makes the copy, which is closed when the next program starts.
