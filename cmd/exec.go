@@ -18,6 +18,7 @@ import (
 	"keyrack/hook"
 	"keyrack/shells"
 	"keyrack/shells/programs"
+	"keyrack/worksite"
 )
 
 // The codes that shells give to a command that can't be run.
@@ -37,7 +38,8 @@ place of keyrack: it has its process id, its terminal and its signals, and its
 exit code is the command's own.
 
 A secret with a "for" is given where all programs that the command starts are among
-those, as far as its words tell; one with for = [] always.
+those, as far as its words tell; one with for = [] always. With as = "file" the variable
+holds the path of a file that is in memory alone, which the command inherits.
 
 With --mask, values are replaced in what the command prints, as far as that goes to no
 terminal: for logs, CI and agents. Then keyrack stays between the two, and passes on
@@ -114,11 +116,32 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 	if change.Status != wire.OK && !how.fromHook {
 		return codeError(exitCode(change.Status))
 	}
-	environ := hook.Environ(os.Environ(), change.Put)
+	vars, err := asFiles(status, change.Put)
+	if err != nil {
+		return err
+	}
+	environ := hook.Environ(os.Environ(), vars)
 	if how.masked {
 		return runMasked(argv, environ, secretsOf(status, change.Put))
 	}
 	return replace(argv, environ)
+}
+
+// asFiles are vars with the path of a file, which the command inherits, in place of
+// each value that it is to have as one.
+func asFiles(status *daemon.Status, vars []shells.Var) ([]shells.Var, error) {
+	vars = slices.Clone(vars)
+	for i, v := range vars {
+		if !slices.ContainsFunc(status.Secrets, func(s daemon.SecretStatus) bool { return s.Env == v.Name && s.As == worksite.AsFile }) {
+			continue
+		}
+		path, err := secretFile(v.Name, v.Value)
+		if err != nil {
+			return nil, err
+		}
+		vars[i].Value = []byte(path)
+	}
+	return vars, nil
 }
 
 // secretsOf are vars without those that stand in the worksite's file, as defaults.
@@ -130,8 +153,8 @@ func secretsOf(status *daemon.Status, vars []shells.Var) []shells.Var {
 	})
 }
 
-// wants names the secrets with a "for" that argv may have: those that are for all the
-// programs that it starts, and those that are for keyrack exec alone.
+// wants names the secrets with a "for" or as a file that argv may have: those that are
+// for all the programs that it starts, and those that are for keyrack exec alone.
 func wants(status *daemon.Status, argv []string, how execution) ([]string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -139,7 +162,7 @@ func wants(status *daemon.Status, argv []string, how execution) ([]string, error
 	}
 	var names []string
 	for _, s := range status.Secrets {
-		if s.For != nil && (len(s.For) == 0 && !how.fromHook || programs.All(argv, s.For, status.Root, dir)) {
+		if s.For == nil && s.As == worksite.AsFile || s.For != nil && (len(s.For) == 0 && !how.fromHook || programs.All(argv, s.For, status.Root, dir)) {
 			names = append(names, s.Name)
 		}
 	}

@@ -135,7 +135,10 @@ func secretState(s daemon.SecretStatus) string {
 
 // forState says which commands alone get the secret.
 func forState(s daemon.SecretStatus) string {
-	if s.For == nil {
+	switch {
+	case s.As == worksite.AsFile:
+		return "; as a file for " + commandsOf(s)
+	case s.For == nil:
 		return ""
 	}
 	return "; for " + commandsOf(s)

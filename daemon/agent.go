@@ -67,8 +67,8 @@ const DefaultTTL = 8 * time.Hour
 // for as long as it is inside ends; 0 for none. What waits for a person's yes is
 // left out for a shell, whose hook can't ask; for others the grant is then
 // Unconfirmed and gives nothing. Command is the name of the command that gets it,
-// for the audit log, "" where it is not known. Want names the secrets with a "for"
-// that the command may have, which the others never get: who asks knows what it is
+// for the audit log, "" where it is not known. Want names the secrets with a "for",
+// or as a file, that the command may have, which the others never get: who asks knows what it is
 // about to start. Only, where it is not zero, is the state of the worksite's file from
 // which Want was taken: then what Want names is given, with a "for" or without, and
 // nothing else, and nothing at all where the file is another one now.
@@ -124,7 +124,8 @@ type DaemonStatus struct {
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
 // the value is held. Confirmed says that the yes which Confirm asks for is there. For
-// are the commands that it is for: nil is every one, empty keyrack exec alone.
+// are the commands that it is for: nil is every one, empty keyrack exec alone. As is
+// how the command has it; what is a file no shell has.
 type SecretStatus struct {
 	Name        string   `json:"name"`
 	Env         string   `json:"env"`
@@ -137,6 +138,7 @@ type SecretStatus struct {
 	Confirm     string   `json:"confirm"`
 	Confirmed   bool     `json:"confirmed"`
 	For         []string `json:"for"`
+	As          string   `json:"as"`
 }
 
 // The states of a worksite.

@@ -12,8 +12,8 @@ import (
 // forBehaviours are those of secrets with a "for".
 var forBehaviours = []behaviour{
 	{"gives what is for some commands to who wants it alone", "none", func(t *testing.T, r *rig) {
-		r.worksite("[secrets]\nA = ''\nB = { for = ['make deploy', 'tf'] }\nC = { for = [] }\nD = { for = ['tf', '-x', 'a;b', './d', 'é'] }\n")
-		for _, name := range []string{"A", "B", "C", "D"} {
+		r.worksite("[secrets]\nA = ''\nB = { for = ['make deploy', 'tf'] }\nC = { for = [] }\nD = { for = ['tf', '-x', 'a;b', './d', 'é'] }\nE = { as = 'file' }\n")
+		for _, name := range []string{"A", "B", "C", "D", "E"} {
 			r.set(name, strings.ToLower(name))
 		}
 		r.want(r.grant(), wire.OK, "A=a")
@@ -22,11 +22,11 @@ var forBehaviours = []behaviour{
 		if g.Commands != "make tf" || g.Summary != "acme/api: 1 secret for 8h, others for make, tf" {
 			t.Errorf("commands %q, summary %q", g.Commands, g.Summary)
 		}
-		g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: []string{"C", "B", "A", "X"}})
+		g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: []string{"C", "B", "A", "X", "E"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.want(g, wire.OK, "A=a B=b C=c")
+		r.want(g, wire.OK, "A=a B=b C=c E=e")
 		if g.Commands != "" {
 			t.Errorf("commands %q", g.Commands)
 		}

@@ -209,7 +209,7 @@ const commandLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 
 // wants says whether what q asks for may have s.
 func (q Query) wants(s worksite.Secret) bool {
-	return s.For == nil && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
+	return s.For == nil && s.As != worksite.AsFile && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
 }
 
 // check refuses what is asked for by another state of the file than the one that p

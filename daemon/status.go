@@ -91,7 +91,7 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 	}
 	for _, secret := range p.site.Secrets {
 		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: c.sourceName(p, secret), TTLSeconds: seconds(p.ttl(secret)),
-			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret), For: secret.For}
+			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret), For: secret.For, As: secret.As}
 		remaining, ok := left[secret.Name]
 		switch {
 		case ok:

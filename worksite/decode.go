@@ -128,7 +128,7 @@ func (s *Site) secrets(n *node, value any) ([]Secret, error) {
 }
 
 func (s *Site) secret(n *node, value any) (Secret, error) {
-	secret := Secret{Name: n.name, From: []string{""}, As: "env", Required: true, Confirm: ConfirmNever, variableAt: n.key}
+	secret := Secret{Name: n.name, From: []string{""}, As: AsEnv, Required: true, Confirm: ConfirmNever, variableAt: n.key}
 	switch v := value.(type) {
 	case string:
 		err := s.from(&secret, n, v)
@@ -154,9 +154,7 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 	case "for":
 		secret.For, err = commands(n, value)
 	case "as":
-		if secret.As, err = choice(n, value, "env", "file"); secret.As == "file" {
-			s.notBuilt(n.value, `as = "file" is`)
-		}
+		secret.As, err = choice(n, value, AsEnv, AsFile)
 	case "env":
 		if secret.Env, err = text(n, value); err != nil {
 			return err

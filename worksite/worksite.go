@@ -22,6 +22,13 @@ const (
 	ExportTree    = "tree"    // exported for as long as the shell is inside
 )
 
+// The values of Secret.As: what the command has in its environment, the value or the
+// path of a file.
+const (
+	AsEnv  = "env"
+	AsFile = "file"
+)
+
 // The values of Secret.Confirm: whether a person must say yes before the value is
 // given, once a session or each time.
 const (
@@ -75,7 +82,7 @@ type Secret struct {
 	From        []string      // sources in the order to try, at least one; "" is the rack
 	TTL         time.Duration // 0: the worksite's
 	For         []string      // prefixes of commands; nil is every command, empty is none
-	As          string        // "env" or "file"
+	As          string        // AsEnv or AsFile
 	Env         string        // "" where the file doesn't say: see Variable
 	Required    bool
 	Confirm     string  // ConfirmNever, ConfirmSession or ConfirmAlways
