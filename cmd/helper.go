@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,10 @@ import (
 var helperLinks = []struct{ name, protocol string }{
 	{"git-credential-keyrack", "git"},
 	{"docker-credential-keyrack", "docker"},
+	{"terraform-credentials-keyrack", "terraform"},
+	{"keyrack-ansible-client", "ansible"},
+	{"keyrack-askpass", "askpass"},
+	{"keyring", "keyring"},
 }
 
 // helperOf is the protocol of the helper by whose name this program was called, ""
@@ -51,6 +56,7 @@ approved, a value has its ttl, and one with confirm waits for your yes.`,
 		},
 	}
 	c.AddCommand(helperGitCommand(), helperAWSCommand(), helperDockerCommand(), helperKubernetesCommand(),
+		helperKeyringCommand(), helperTerraformCommand(), helperAnsibleCommand(), helperAskpassCommand(),
 		helperInstallCommand(), helperUninstallCommand())
 	return c
 }
@@ -88,6 +94,17 @@ func rowsOf(kind string) (rows []row, err error) {
 		}
 	}
 	return rows, nil
+}
+
+// serverOf is the server of a host or a URL, which may have a path. "" is none.
+func serverOf(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		scheme, rest = "https", text
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	server, _ := worksite.Server(scheme + "://" + host)
+	return server
 }
 
 // namedRow is the row of a tool that asks nobody else: without one, it is an error.
@@ -177,6 +194,27 @@ func (r *row) secret(name string) (s worksite.Secret) {
 		}
 	}
 	return s
+}
+
+// print gives one value on a line of its own.
+func (r *row) print(ctx context.Context, key string) error {
+	given, err := r.ask(ctx)
+	if err != nil {
+		return err
+	}
+	defer given.wipe()
+	if err := r.oneLine(given, key); err != nil {
+		return err
+	}
+	return emit(given.values[key], []byte("\n"))
+}
+
+// oneLine refuses a value that the protocol would cut.
+func (r *row) oneLine(given *credentials, key string) error {
+	if bytes.ContainsAny(given.values[key], "\r\n") {
+		return errors.New(r.Secrets[key] + " has more than one line, which " + r.Kind + " can't take")
+	}
+	return nil
 }
 
 // refused is the error that a grant stands for: what the first line says, and the

@@ -90,15 +90,10 @@ func dockerList() error {
 
 const dockerHub = "https://docker.io"
 
-// registryOf is the server of what docker calls a registry: a host or a URL, which may
-// have a path. Docker's own has three names. "" is none.
+// registryOf is the server of what docker calls a registry. Docker's own has three
+// names. "" is none.
 func registryOf(text string) string {
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		scheme, rest = "https", text
-	}
-	host, _, _ := strings.Cut(rest, "/")
-	server, _ := worksite.Server(scheme + "://" + host)
+	server := serverOf(text)
 	switch server {
 	case "https://index.docker.io", "https://registry-1.docker.io":
 		return dockerHub

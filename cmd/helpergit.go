@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,14 +72,13 @@ func (r *row) answerGit(c *cobra.Command) error {
 		return err
 	}
 	defer given.wipe()
-	password := given.values["password"]
-	if bytes.ContainsAny(password, "\r\n") {
-		return errors.New(r.Secrets["password"] + " has more than one line, which git can't take")
+	if err := r.oneLine(given, "password"); err != nil {
+		return err
 	}
 	if r.Username != "" {
 		if err := emit([]byte("username=" + r.Username + "\n")); err != nil {
 			return err
 		}
 	}
-	return emit([]byte("password="), password, []byte("\n"))
+	return emit([]byte("password="), given.values["password"], []byte("\n"))
 }

@@ -13,13 +13,25 @@ import (
 
 func helperInstallCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "install DIR",
+		Use:   "install DIR [NAME...]",
 		Short: "make links by the names under which tools look for helpers",
 		Long: `Makes symbolic links to this program in DIR, which should be in PATH, by the names
-under which tools look for their helpers. keyrack helper uninstall DIR removes them.`,
-		Args: exactly("DIR"),
+under which tools look for their helpers: all but keyring, which may be another program
+already, or those named. keyrack helper uninstall DIR removes them.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(c, "install takes DIR")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			links, err := linksIn(args[0])
+			names := args[1:]
+			for _, link := range helperLinks {
+				if len(args) == 1 && link.name != "keyring" {
+					names = append(names, link.name)
+				}
+			}
+			links, err := linksIn(args[0], names)
 			if err != nil {
 				return err
 			}
@@ -51,7 +63,11 @@ func helperUninstallCommand() *cobra.Command {
 		Long:  `Removes from DIR the links that keyrack helper install made there, and nothing else.`,
 		Args:  exactly("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			links, err := linksIn(args[0])
+			var names []string
+			for _, link := range helperLinks {
+				names = append(names, link.name)
+			}
+			links, err := linksIn(args[0], names)
 			if err != nil {
 				return err
 			}
@@ -85,7 +101,7 @@ const (
 	otherFile
 )
 
-func linksIn(dir string) ([]link, error) {
+func linksIn(dir string, names []string) ([]link, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -94,8 +110,11 @@ func linksIn(dir string) ([]link, error) {
 		return nil, fmt.Errorf("%s is not a directory", dir)
 	}
 	var links []link
-	for _, helper := range helperLinks {
-		l := link{path: filepath.Join(dir, helper.name), state: otherFile}
+	for _, name := range names {
+		if name != filepath.Base(name) || helperOf(name) == "" {
+			return nil, fmt.Errorf("%q is no name of a helper", name)
+		}
+		l := link{path: filepath.Join(dir, name), state: otherFile}
 		target, err := os.Readlink(l.path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

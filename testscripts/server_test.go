@@ -25,13 +25,14 @@ import (
 //
 //	serve git           git-http-backend for the repositories below $WORK/repos, with basic auth
 //	serve aws           STS, for a request that is signed with an access key id of the script's
+//	serve pip           an index with one package, with basic auth
 //	serve kubernetes    over TLS, for a bearer token; $CA is its certificate, in base64
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: serve git|aws|kubernetes")
+		ts.Fatalf("usage: serve git|aws|pip|kubernetes")
 	}
 	s := &server{work: worldOf(ts).work}
-	kinds := map[string]http.HandlerFunc{"git": s.git(ts), "aws": s.aws, "kubernetes": s.kubernetes}
+	kinds := map[string]http.HandlerFunc{"git": s.git(ts), "aws": s.aws, "pip": s.pip, "kubernetes": s.kubernetes}
 	handler := kinds[args[0]]
 	if handler == nil {
 		ts.Fatalf("serve: no such server: %s", args[0])
@@ -84,21 +85,35 @@ func (s *server) git(ts *testscript.TestScript) http.HandlerFunc {
 	backend := cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 		Env: []string{"GIT_PROJECT_ROOT=" + s.work + "/repos", "GIT_HTTP_EXPORT_ALL=1", "HOME=" + s.work + "/home"}}
 	return func(w http.ResponseWriter, r *http.Request) {
-		user, password, ok := r.BasicAuth()
-		label := s.label(password)
-		switch {
-		case !ok:
-			s.log(r, "nobody")
-		case label == "":
-			s.log(r, "unknown password")
-		default:
-			s.log(r, user+" "+label)
+		if s.basic(w, r) {
 			backend.ServeHTTP(w, r)
-			return
 		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
-		w.WriteHeader(http.StatusUnauthorized)
 	}
+}
+
+func (s *server) pip(w http.ResponseWriter, r *http.Request) {
+	if s.basic(w, r) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<a href="/x-1.5-py3-none-any.whl">x-1.5-py3-none-any.whl</a>`)
+	}
+}
+
+// basic says whether a request has a secret of the script's as its password.
+func (s *server) basic(w http.ResponseWriter, r *http.Request) bool {
+	user, password, ok := r.BasicAuth()
+	label := s.label(password)
+	switch {
+	case !ok:
+		s.log(r, "nobody")
+	case label == "":
+		s.log(r, "unknown password")
+	default:
+		s.log(r, user+" "+label)
+		return true
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+	w.WriteHeader(http.StatusUnauthorized)
+	return false
 }
 
 var awsKey = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/.*Signature=[0-9a-f]{64}$`)

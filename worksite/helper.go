@@ -9,12 +9,14 @@ import (
 
 // Helper is a row of [[helper]]: what `keyrack helper` gives to a tool that asks for
 // credentials, and for what. Host is as Server returns it, "" where the kind has
-// none; Name tells the rows of such a kind apart. Secrets are the names of secrets,
+// none; Name tells the rows of such a kind apart, Prompt is the question that is
+// answered. Secrets are the names of secrets,
 // by the key of the row.
 type Helper struct {
 	Kind     string
 	Host     string
 	Name     string
+	Prompt   string
 	Username string
 	Secrets  map[string]string
 }
@@ -34,6 +36,10 @@ var helperKinds = []helperKind{
 	{"aws", []string{"access_key_id", "secret_access_key"}, []string{"session_token", "name"}},
 	{"docker", []string{"host", "username", "password"}, nil},
 	{"kubernetes", []string{"token"}, []string{"name"}},
+	{"keyring", []string{"host", "username", "password"}, nil},
+	{"terraform", []string{"host", "token"}, nil},
+	{"ansible", []string{"password"}, []string{"name"}},
+	{"askpass", []string{"prompt", "password"}, nil},
 }
 
 // Names are the secrets of the row, each once, in the order of its kind's keys.
@@ -60,8 +66,8 @@ func (h Helper) line() string {
 	switch {
 	case h.Host != "":
 		line += " for " + Visible(strings.TrimPrefix(h.Host, "https://"))
-	case h.Name != "":
-		line += " for " + Visible(h.Name)
+	case h.Name != "" || h.Prompt != "":
+		line += " for " + Visible(h.Name+h.Prompt)
 	}
 	var gives []string
 	for _, key := range h.kind().keys() {
@@ -113,7 +119,7 @@ func (s *Site) helpers(n *node, value any) error {
 		if err != nil {
 			return err
 		}
-		is := strings.Join([]string{h.Kind, h.Host, h.Name, h.Username}, "\x00")
+		is := strings.Join([]string{h.Kind, h.Host, h.Name, h.Prompt, h.Username}, "\x00")
 		if seen[is] {
 			return fault{n.items[i].key, "a row for the same stands above"}
 		}
@@ -173,6 +179,8 @@ func (s *Site) helperKey(h *Helper, n *node, value any) (err error) {
 		}
 	case "name":
 		h.Name = word
+	case "prompt":
+		h.Prompt = word
 	case "username":
 		h.Username = word
 	default:

@@ -20,6 +20,8 @@ func TestHelpers(t *testing.T) {
 		twoSecrets + "[[helper]]\nkind='aws'\naccess_key_id='KEY'\nsecret_access_key='TOKEN'\nsession_token='TOKEN'\nname='dev'": {
 			{Kind: "aws", Name: "dev", Secrets: map[string]string{"access_key_id": "KEY", "secret_access_key": "TOKEN", "session_token": "TOKEN"}}},
 		twoSecrets + "[[helper]]\nkind='kubernetes'\ntoken='TOKEN'": {{Kind: "kubernetes", Secrets: map[string]string{"token": "TOKEN"}}},
+		twoSecrets + "[[helper]]\nkind='askpass'\nprompt='a'\npassword='TOKEN'\n[[helper]]\nkind='askpass'\nprompt='b'\npassword='TOKEN'": {
+			{Kind: "askpass", Prompt: "a", Secrets: password}, {Kind: "askpass", Prompt: "b", Secrets: password}},
 	} {
 		if got := read(t, write(t, text)).Helpers; !reflect.DeepEqual(got, want) {
 			t.Errorf("%q:\n got %+v\nwant %+v", text, got, want)
@@ -34,9 +36,9 @@ func TestHelpersRefused(t *testing.T) {
 		"[helper]\nkind='git'":                              "5:1: helper is an array of tables: [[helper]]",
 		"helper=['hunter2']":                                "5:9: helper is an array of tables: [[helper]]",
 		"[[helpr]]\nkind='git'":                             `5:1: unknown key "helpr", did you mean "helper"?`,
-		"[[helper]]\nhost='h'":                              `5:1: a helper needs kind = "git", "aws", "docker", "kubernetes"`,
-		"[[helper]]\nkind='hunter2'":                        `6:6: kind is "git", "aws", "docker" or "kubernetes"`,
-		"[[helper]]\nkind=3":                                `6:6: kind is "git", "aws", "docker" or "kubernetes"`,
+		"[[helper]]\nhost='h'":                              `5:1: a helper needs kind = "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible", "askpass"`,
+		"[[helper]]\nkind='hunter2'":                        `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible" or "askpass"`,
+		"[[helper]]\nkind=3":                                `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible" or "askpass"`,
 		row:                                                 "5:1: a helper for git needs password",
 		row + "password='hunter2'":                          "8:10: password is the name of a secret under [secrets]",
 		row + "password='TOKN'":                             `8:10: password is the name of a secret under [secrets], did you mean "TOKEN"?`,
