@@ -18,7 +18,7 @@ import (
 
 // stocked makes a home whose real daemon serves n worksites, each with a value of
 // its own, and returns their roots.
-func stocked(t *testing.T, n int) (*rig, []string) {
+func stocked(t testing.TB, n int) (*rig, []string) {
 	t.Helper()
 	r := newRig(t, "none", nil)
 	if err := r.cache.Close(); err != nil { // a process takes its place
@@ -37,9 +37,15 @@ func stocked(t *testing.T, n int) (*rig, []string) {
 	return r, roots
 }
 
-func makeSite(t *testing.T, store worksite.Store, root, name string) {
+func makeSite(t testing.TB, store worksite.Store, root, name string) {
 	t.Helper()
-	text := fmt.Sprintf("name = %q\n[secrets]\nA = \"\"\n", name)
+	makeSiteOf(t, store, root, name, "A = \"\"\n")
+}
+
+// makeSiteOf is makeSite with these secrets.
+func makeSiteOf(t testing.TB, store worksite.Store, root, name, secrets string) {
+	t.Helper()
+	text := fmt.Sprintf("name = %q\n[secrets]\n", name) + secrets
 	if err := errors.Join(unix.Mkdir(root, 0o700), writeFile(root+"/.keyrack.toml", text)); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +72,7 @@ func valueOf(i int) string { return fmt.Sprintf("made-up-%d-%s", i, strings.Repe
 
 // askFor gets the grant of site i as a client does, starting a daemon where none
 // runs, and says whether it had its value. Anything but that or an error is wrong.
-func askFor(t *testing.T, r *rig, root string, i int) bool {
+func askFor(t testing.TB, r *rig, root string, i int) bool {
 	answer, err := wire.CallOrStart(r.place, r.exe, 20*time.Second, nil, []byte(wire.VerbGrant), []byte(root))
 	if err != nil {
 		return false

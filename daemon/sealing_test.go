@@ -106,3 +106,29 @@ func TestKernelEndsItFirst(t *testing.T) {
 		}
 	})
 }
+
+// The wall clock ends no value and keeps none: an hour back, values end as before.
+func TestWallClockBack(t *testing.T) {
+	inBubble(t, "none", func(t *testing.T, r *timed) {
+		keys := r.sealing()
+		r.worksite("ttl = \"1h\"\n[secrets]\nA = \"\"\n")
+		r.set("A", "1")
+		r.want(r.grant(), wire.OK, "A=1")
+		looks, now := r.looks.Load(), keys.now
+		keys.now = func() time.Duration { return now() - time.Hour }
+		time.Sleep(time.Hour - time.Second)
+		r.want(r.grant(), wire.OK, "A=1")
+		if n := r.looks.Load() - looks; n != 0 {
+			t.Errorf("the rack was asked %d times before the end", n)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r.held("A") != nil || len(keys.keys) != 0 {
+			t.Error("the value outlives its end")
+		}
+		r.want(r.grant(), wire.OK, "A=1")
+		if n := r.looks.Load() - looks; n != 1 {
+			t.Errorf("the rack was asked %d times after the end", n)
+		}
+	})
+}

@@ -243,7 +243,10 @@ func (c *Cache) land(p *plan, g *grant, f *flight, epoch uint64, l landing) {
 		why := c.holdLocked(p, g, v)
 		switch {
 		case why == nil:
-			g.from[v.name] = v.from
+			delete(g.from, v.name)
+			if v.from != "" { // the rack's, of which there are many, need no entry
+				g.from[v.name] = v.from
+			}
 			l.values[i] = fetched{} // it is the grant's
 		case statusOf(why) == wire.Unavailable: // as things are now, whatever its source has
 			f.problems[v.name] = why

@@ -84,7 +84,6 @@ func New(kernel Kernel, room []byte) (*Keys, error) {
 // Seal encrypts memory where it is. It can be opened for as long as left says, in
 // whole seconds, the last one begun.
 func (k *Keys) Seal(memory []byte, left time.Duration) (Sealed, error) {
-	reserve()
 	end := k.kernel.End(left)
 	key, err := k.until(end)
 	if err != nil {
@@ -103,7 +102,6 @@ func (k *Keys) Seal(memory []byte, left time.Duration) (Sealed, error) {
 // Open decrypts from into to, which is as long. ErrEnded is its error when the time
 // is over.
 func (k *Keys) Open(s Sealed, to, from []byte) error {
-	reserve()
 	return k.crypt(s, to, from)
 }
 
@@ -144,6 +142,7 @@ func (k *Keys) until(end int64) (*key, error) {
 	if len(k.byEnd) >= maxKeys {
 		return nil, ErrMany
 	}
+	reserve()
 	rand.Read(k.room) // which never fails
 	k.inRoom = nil
 	id, err := k.kernel.Add(k.room, end)
@@ -159,6 +158,7 @@ func (k *Keys) until(end int64) (*key, error) {
 // crypt is both directions.
 func (k *Keys) crypt(s Sealed, to, from []byte) error {
 	if k.inRoom != s.key {
+		reserve()
 		k.inRoom = nil
 		if err := k.kernel.Read(s.key.id, k.room); err != nil {
 			clear(k.room)
