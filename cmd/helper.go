@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,6 +25,7 @@ var helperLinks = []struct{ name, protocol string }{
 	{"terraform-credentials-keyrack", "terraform"},
 	{"keyrack-ansible-client", "ansible"},
 	{"keyrack-askpass", "askpass"},
+	{"cargo-credential-keyrack", "cargo"},
 	{"keyring", "keyring"},
 }
 
@@ -56,7 +56,7 @@ approved, a value has its ttl, and one with confirm waits for your yes.`,
 		},
 	}
 	c.AddCommand(helperGitCommand(), helperAWSCommand(), helperDockerCommand(), helperKubernetesCommand(),
-		helperKeyringCommand(), helperTerraformCommand(), helperAnsibleCommand(), helperAskpassCommand(),
+		helperKeyringCommand(), helperTerraformCommand(), helperAnsibleCommand(), helperAskpassCommand(), helperCargoCommand(),
 		helperInstallCommand(), helperUninstallCommand())
 	return c
 }
@@ -253,60 +253,3 @@ func (r *row) until(ctx context.Context, client *daemon.Client) (until time.Time
 
 // timestamp is a time as AWS and Kubernetes read it.
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// emit puts what is not secret, and values, on standard output, without a copy of
-// them.
-func emit(parts ...[]byte) error {
-	for _, part := range parts {
-		if _, err := os.Stdout.Write(part); err != nil {
-			return fmt.Errorf("standard output: %w", err)
-		}
-	}
-	return nil
-}
-
-// member is one of a JSON object: text, which may be secret, or what stands in JSON
-// as it is.
-type member struct {
-	key  string
-	text []byte
-	is   string
-}
-
-// object writes one JSON object, and wipes what it made of texts.
-func object(members ...member) error {
-	separator := ""
-	if err := emit([]byte("{")); err != nil {
-		return err
-	}
-	for _, m := range members {
-		value := []byte(m.is)
-		if m.is == "" {
-			value = quoteJSON(m.text)
-		}
-		err := emit([]byte(separator), quoteJSON([]byte(m.key)), []byte(":"), value)
-		clear(value)
-		if err != nil {
-			return err
-		}
-		separator = ","
-	}
-	return emit([]byte("}\n"))
-}
-
-// quoteJSON makes a JSON string of valid UTF-8, in one piece of memory.
-func quoteJSON(text []byte) []byte {
-	const hex = "0123456789abcdef"
-	out := append(make([]byte, 0, 6*len(text)+2), '"')
-	for _, c := range text {
-		switch {
-		case c == '"' || c == '\\':
-			out = append(out, '\\', c)
-		case c < ' ':
-			out = append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			out = append(out, c)
-		}
-	}
-	return append(out, '"')
-}

@@ -37,13 +37,7 @@ with the time when its ttl ends. NAME is the row's name where there is more than
 			if !given.until.IsZero() {
 				status = append(status, member{key: "expirationTimestamp", text: []byte(timestamp(given.until))})
 			}
-			if err := emit([]byte(`{"apiVersion":"` + version + `","kind":"ExecCredential","status":`)); err != nil {
-				return err
-			}
-			if err := object(status...); err != nil {
-				return err
-			}
-			return emit([]byte("}\n"))
+			return object(member{key: "apiVersion", text: []byte(version)}, member{key: "kind", text: []byte("ExecCredential")}, member{key: "status", of: status})
 		},
 	}
 }

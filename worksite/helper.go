@@ -10,13 +10,14 @@ import (
 // Helper is a row of [[helper]]: what `keyrack helper` gives to a tool that asks for
 // credentials, and for what. Host is as Server returns it, "" where the kind has
 // none; Name tells the rows of such a kind apart, Prompt is the question that is
-// answered. Secrets are the names of secrets,
+// answered, Index the URL of a registry's index. Secrets are the names of secrets,
 // by the key of the row.
 type Helper struct {
 	Kind     string
 	Host     string
 	Name     string
 	Prompt   string
+	Index    string
 	Username string
 	Secrets  map[string]string
 }
@@ -40,6 +41,7 @@ var helperKinds = []helperKind{
 	{"terraform", []string{"host", "token"}, nil},
 	{"ansible", []string{"password"}, []string{"name"}},
 	{"askpass", []string{"prompt", "password"}, nil},
+	{"cargo", []string{"index", "token"}, nil},
 }
 
 // Names are the secrets of the row, each once, in the order of its kind's keys.
@@ -66,8 +68,8 @@ func (h Helper) line() string {
 	switch {
 	case h.Host != "":
 		line += " for " + Visible(strings.TrimPrefix(h.Host, "https://"))
-	case h.Name != "" || h.Prompt != "":
-		line += " for " + Visible(h.Name+h.Prompt)
+	case h.Name != "" || h.Prompt != "" || h.Index != "":
+		line += " for " + Visible(h.Name+h.Prompt+h.Index)
 	}
 	var gives []string
 	for _, key := range h.kind().keys() {
@@ -119,7 +121,7 @@ func (s *Site) helpers(n *node, value any) error {
 		if err != nil {
 			return err
 		}
-		is := strings.Join([]string{h.Kind, h.Host, h.Name, h.Prompt, h.Username}, "\x00")
+		is := strings.Join([]string{h.Kind, h.Host, h.Name, h.Prompt, h.Index, h.Username}, "\x00")
 		if seen[is] {
 			return fault{n.items[i].key, "a row for the same stands above"}
 		}
@@ -181,6 +183,8 @@ func (s *Site) helperKey(h *Helper, n *node, value any) (err error) {
 		h.Name = word
 	case "prompt":
 		h.Prompt = word
+	case "index":
+		h.Index = word
 	case "username":
 		h.Username = word
 	default:

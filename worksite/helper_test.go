@@ -22,6 +22,8 @@ func TestHelpers(t *testing.T) {
 		twoSecrets + "[[helper]]\nkind='kubernetes'\ntoken='TOKEN'": {{Kind: "kubernetes", Secrets: map[string]string{"token": "TOKEN"}}},
 		twoSecrets + "[[helper]]\nkind='askpass'\nprompt='a'\npassword='TOKEN'\n[[helper]]\nkind='askpass'\nprompt='b'\npassword='TOKEN'": {
 			{Kind: "askpass", Prompt: "a", Secrets: password}, {Kind: "askpass", Prompt: "b", Secrets: password}},
+		twoSecrets + "[[helper]]\nkind='cargo'\nindex='sparse+https://h/i/'\ntoken='TOKEN'": {
+			{Kind: "cargo", Index: "sparse+https://h/i/", Secrets: map[string]string{"token": "TOKEN"}}},
 	} {
 		if got := read(t, write(t, text)).Helpers; !reflect.DeepEqual(got, want) {
 			t.Errorf("%q:\n got %+v\nwant %+v", text, got, want)
@@ -36,9 +38,9 @@ func TestHelpersRefused(t *testing.T) {
 		"[helper]\nkind='git'":                              "5:1: helper is an array of tables: [[helper]]",
 		"helper=['hunter2']":                                "5:9: helper is an array of tables: [[helper]]",
 		"[[helpr]]\nkind='git'":                             `5:1: unknown key "helpr", did you mean "helper"?`,
-		"[[helper]]\nhost='h'":                              `5:1: a helper needs kind = "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible", "askpass"`,
-		"[[helper]]\nkind='hunter2'":                        `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible" or "askpass"`,
-		"[[helper]]\nkind=3":                                `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible" or "askpass"`,
+		"[[helper]]\nhost='h'":                              `5:1: a helper needs kind = "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible", "askpass", "cargo"`,
+		"[[helper]]\nkind='hunter2'":                        `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible", "askpass" or "cargo"`,
+		"[[helper]]\nkind=3":                                `6:6: kind is "git", "aws", "docker", "kubernetes", "keyring", "terraform", "ansible", "askpass" or "cargo"`,
 		row:                                                 "5:1: a helper for git needs password",
 		row + "password='hunter2'":                          "8:10: password is the name of a secret under [secrets]",
 		row + "password='TOKN'":                             `8:10: password is the name of a secret under [secrets], did you mean "TOKEN"?`,
