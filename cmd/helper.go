@@ -29,15 +29,23 @@ var helperLinks = []struct{ name, protocol string }{
 	{"keyring", "keyring"},
 }
 
-// helperOf is the protocol of the helper by whose name this program was called, ""
-// for none.
-func helperOf(called string) string {
+// npmLink begins the name of a helper for a registry of npm packages, which goes on
+// with its host: pnpm starts a helper without a word about what it wants.
+const npmLink = "keyrack-npm-"
+
+// helperOf are the protocol and its arguments for the helper by whose name this
+// program was called, nil for none.
+func helperOf(called string) []string {
+	called = filepath.Base(called)
 	for _, link := range helperLinks {
-		if filepath.Base(called) == link.name {
-			return link.protocol
+		if called == link.name {
+			return []string{link.protocol}
 		}
 	}
-	return ""
+	if host, ok := strings.CutPrefix(called, npmLink); ok && host != "" {
+		return []string{"npm", host}
+	}
+	return nil
 }
 
 func helperCommand() *cobra.Command {
@@ -56,7 +64,7 @@ approved, a value has its ttl, and one with confirm waits for your yes.`,
 		},
 	}
 	c.AddCommand(helperGitCommand(), helperAWSCommand(), helperDockerCommand(), helperKubernetesCommand(),
-		helperKeyringCommand(), helperTerraformCommand(), helperAnsibleCommand(), helperAskpassCommand(), helperCargoCommand(),
+		helperKeyringCommand(), helperTerraformCommand(), helperAnsibleCommand(), helperAskpassCommand(), helperCargoCommand(), helperNPMCommand(),
 		helperInstallCommand(), helperUninstallCommand())
 	return c
 }

@@ -44,8 +44,9 @@ func TestGitRowWithoutServer(t *testing.T) {
 }
 
 func TestHelperOf(t *testing.T) {
-	for called, want := range map[string]string{"keyrack": "", "/x/git-credential-keyrack": "git", "docker-credential-keyrack": "docker", "": ""} {
-		if got := helperOf(called); got != want {
+	for called, want := range map[string]string{"keyrack": "", "/x/git-credential-keyrack": "git", "docker-credential-keyrack": "docker", "": "",
+		"/x/keyrack-npm-npm.example.com:8": "npm npm.example.com:8", "keyrack-npm-": ""} {
+		if got := strings.Join(helperOf(called), " "); got != want {
 			t.Errorf("%q: %q, want %q", called, got, want)
 		}
 	}

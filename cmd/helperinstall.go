@@ -63,7 +63,13 @@ func helperUninstallCommand() *cobra.Command {
 		Long:  `Removes from DIR the links that keyrack helper install made there, and nothing else.`,
 		Args:  exactly("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var names []string
+			names, err := filepath.Glob(filepath.Join(args[0], npmLink+"?*"))
+			if err != nil {
+				return err
+			}
+			for i, path := range names {
+				names[i] = filepath.Base(path)
+			}
 			for _, link := range helperLinks {
 				names = append(names, link.name)
 			}
@@ -111,7 +117,7 @@ func linksIn(dir string, names []string) ([]link, error) {
 	}
 	var links []link
 	for _, name := range names {
-		if name != filepath.Base(name) || helperOf(name) == "" {
+		if name != filepath.Base(name) || helperOf(name) == nil {
 			return nil, fmt.Errorf("%q is no name of a helper", name)
 		}
 		l := link{path: filepath.Join(dir, name), state: otherFile}

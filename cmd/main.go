@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,8 +42,8 @@ func Main() int {
 		}
 	}
 	root := newRoot()
-	if protocol := helperOf(os.Args[0]); protocol != "" {
-		root.SetArgs(append([]string{"helper", protocol}, os.Args[1:]...))
+	if helper := helperOf(os.Args[0]); helper != nil {
+		root.SetArgs(slices.Concat([]string{"helper"}, helper, os.Args[1:]))
 	}
 	if err := root.Execute(); err != nil {
 		return report(err)

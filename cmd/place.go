@@ -55,7 +55,7 @@ func self() string {
 	if err != nil {
 		return ""
 	}
-	if helperOf(os.Args[0]) != "" { // a program of that name is a helper, whatever its arguments
+	if helperOf(os.Args[0]) != nil { // a program of that name is a helper, whatever its arguments
 		if real, err := filepath.EvalSymlinks(exe); err == nil {
 			return real
 		}

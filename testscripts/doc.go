@@ -78,7 +78,7 @@
 //	[!] until REGEXP COMMAND ARG...   run COMMAND until its output matches (does not match)
 //	[!] daemon                        exactly one daemon runs ($DAEMON is its pid); ! daemon: none
 //	[!] processes REGEXP              wait until a process of this script matches (none does)
-//	serve git|aws|pip|kubernetes      a server that wants credentials, at $SERVER; see cmdServe
+//	serve git|aws|pip|npm|kubernetes  a server that wants credentials, at $SERVER; see cmdServe
 //	[!] docker VERB [URL]             ask docker-credential-keyrack as docker does
 //	keyring [-locked] | keyring stop  a real gnome-keyring on a private D-Bus
 //	traced FILE FROM TO               stdout: clone=N execve=N and the files opened, in what `shell

@@ -26,13 +26,14 @@ import (
 //	serve git           git-http-backend for the repositories below $WORK/repos, with basic auth
 //	serve aws           STS, for a request that is signed with an access key id of the script's
 //	serve pip           an index with one package, with basic auth
+//	serve npm           a registry with one package, for a bearer token
 //	serve kubernetes    over TLS, for a bearer token; $CA is its certificate, in base64
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: serve git|aws|pip|kubernetes")
+		ts.Fatalf("usage: serve git|aws|pip|npm|kubernetes")
 	}
 	s := &server{work: worldOf(ts).work}
-	kinds := map[string]http.HandlerFunc{"git": s.git(ts), "aws": s.aws, "pip": s.pip, "kubernetes": s.kubernetes}
+	kinds := map[string]http.HandlerFunc{"git": s.git(ts), "aws": s.aws, "pip": s.pip, "npm": s.npm, "kubernetes": s.kubernetes}
 	handler := kinds[args[0]]
 	if handler == nil {
 		ts.Fatalf("serve: no such server: %s", args[0])
@@ -131,7 +132,8 @@ func (s *server) aws(w http.ResponseWriter, r *http.Request) {
 		`<Arn>arn:aws:iam::1:user/tester</Arn><UserId>U</UserId><Account>1</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
 }
 
-func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
+// bearer gives answer to who brings a secret of the script's as a token.
+func (s *server) bearer(w http.ResponseWriter, r *http.Request, answer string) {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	label := s.label(token)
 	if label == "" {
@@ -141,5 +143,14 @@ func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
 	}
 	s.log(r, label)
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprint(w, `{"major":"1","minor":"32"}`)
+	fmt.Fprint(w, answer)
+}
+
+func (s *server) kubernetes(w http.ResponseWriter, r *http.Request) {
+	s.bearer(w, r, `{"major":"1","minor":"32"}`)
+}
+
+func (s *server) npm(w http.ResponseWriter, r *http.Request) {
+	s.bearer(w, r, `{"name":"x","dist-tags":{"latest":"1.5.0"},"versions":{"1.5.0":{"name":"x","version":"1.5.0",`+
+		`"dist":{"tarball":"http://`+r.Host+`/x.tgz","integrity":"sha512-`+strings.Repeat("A", 86)+`=="}}}}`)
 }

@@ -42,6 +42,7 @@ var helperKinds = []helperKind{
 	{"ansible", []string{"password"}, []string{"name"}},
 	{"askpass", []string{"prompt", "password"}, nil},
 	{"cargo", []string{"index", "token"}, nil},
+	{"npm", []string{"host", "token"}, nil},
 }
 
 // Names are the secrets of the row, each once, in the order of its kind's keys.
