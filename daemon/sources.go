@@ -22,6 +22,10 @@ const (
 	patience      = 400 * time.Millisecond
 	patienceAgain = 1200 * time.Millisecond
 
+	// atOnce is how many processes of one tool run at the same time: gpg's agent fails
+	// of too many.
+	atOnce = 8
+
 	// askAgain is how long a shell goes without a value that a tool did not have. A
 	// command asks each time.
 	askAgain = 10 * time.Second
@@ -128,13 +132,21 @@ func (c *Cache) gather(ctx context.Context, p *plan, f *flight, wants []want, la
 			c.gather(ctx, p, f, next, land)
 		})
 	}
+	slots := map[string]chan struct{}{}
 	for _, batch := range source.Batches(asked) {
+		slot := slots[asked[batch[0]].Scheme]
+		if slot == nil {
+			slot = make(chan struct{}, atOnce)
+			slots[asked[batch[0]].Scheme] = slot
+		}
 		stores.Go(func() {
 			var of []want
 			for _, i := range batch {
 				of = append(of, fromTools[i])
 			}
+			slot <- struct{}{} // each is given back within the time of a tool
 			l, next := c.askTool(ctx, p, of)
+			<-slot
 			land(l)
 			c.gather(ctx, p, f, next, land)
 		})

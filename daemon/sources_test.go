@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -124,6 +125,37 @@ G = { from = "pass:a", default = "plain" }
 	}
 }
 
+// Each tool runs a few times at once, however much is asked for.
+func TestFewAtOnce(t *testing.T) {
+	r := newToolRig(t, "", `echo + >>runs; while [ $(wc -l <calls) -lt $(($(cat want))) ]; do sleep 0.01; done; echo - >>runs; echo v`, nil)
+	site, vars := "[secrets]\n", []string{}
+	for i := range 2*atOnce + 3 {
+		site += fmt.Sprintf("A%d = 'pass:%d'\n", i, i)
+		vars = append(vars, fmt.Sprintf("A%d=v", i))
+	}
+	if err := os.WriteFile(r.tools+"/want", []byte(strconv.Itoa(atOnce)), 0o600); err != nil { // all of them run until then
+		t.Fatal(err)
+	}
+	r.worksite(site)
+	r.want(r.grant(), wire.OK, strings.Join(vars, " "))
+	runs, err := os.ReadFile(r.tools + "/runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, most := 0, 0
+	for word := range strings.FieldsSeq(string(runs)) {
+		if word == "+" {
+			now++
+		} else {
+			now--
+		}
+		most = max(most, now)
+	}
+	if most != atOnce {
+		t.Errorf("%d ran at once, not %d", most, atOnce)
+	}
+}
+
 // A shell asks at every line: what failed is not run again for each of them. Who
 // runs a command wants to know now.
 func TestFailureIsNotRepeated(t *testing.T) {
@@ -176,9 +208,7 @@ func TestHangingStore(t *testing.T) {
 	}
 	r.want(<-got, wire.OK, "A=vslow B=vb C=3")
 	r.want(r.grantShell(), wire.OK, "A=vslow B=vb C=3")
-	if r.generation() == before {
-		t.Error("the shells that did not wait were not told")
-	}
+	await(t, "the shells that did not wait to be told", func() bool { return r.generation() != before })
 }
 
 func TestLockEndsTools(t *testing.T) {

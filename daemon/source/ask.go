@@ -248,6 +248,9 @@ func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Sourc
 	if slices.Contains(row.argv, "{identity}") && place.Identity == "" {
 		return down(`there is no identity to open it with: age_identity = "FILE" in keyrack's config.toml names one`)
 	}
+	if ctx.Err() != nil {
+		return failed(ctx, nil)
+	}
 	argv := row.fill(s, place)
 	p, err := t.start(job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: timeLeft(ctx)})
 	if err != nil {

@@ -89,7 +89,7 @@ func toolOf(scheme string) *tool {
 	return &tools[i] // worksite knows no scheme that has no row, which a test holds
 }
 
-// place is where a source is asked: the worksite's directory, the person's home
+// Place is where a source is asked: the worksite's directory, the person's home
 // and age identity.
 type Place struct{ Dir, Home, Identity string }
 
