@@ -205,7 +205,7 @@ var behaviours = []behaviour{
 		}
 	}},
 	{"what is not built is refused", "none", func(t *testing.T, r *rig) {
-		r.worksite("[secrets]\nA = { as = \"file\" }\n")
+		r.worksite("[secrets]\nA = \"\"\n[profiles.dev.secrets]\nA = \"\"\n")
 		r.set("A", "1")
 		if g := r.grant(); g.Status != wire.Invalid || len(g.Vars) != 0 || !strings.HasPrefix(strings.Join(g.Lines, ""), r.root+"/.keyrack.toml:") {
 			t.Errorf("status %s, %d variables, lines %q", g.Status, len(g.Vars), g.Lines)

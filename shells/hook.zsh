@@ -317,13 +317,13 @@ __keyrack_send() {
 }
 
 # __keyrack_receive STATUS: the rest of one frame (its length in decimal, a
-# newline, the payload), for two seconds in all. STATUS is of the first read. False
+# newline, the payload), for 1.8 seconds in all. STATUS is of the first read. False
 # where nothing came: the daemon is on its way out.
 __keyrack_receive() {
     builtin setopt local_options local_traps
     builtin trap - INT # the trap of the person does not know what is broken off here
     builtin local __keyrack_chunk __keyrack_slow=0 __keyrack_rc=$1
-    builtin local -F __keyrack_wait "__keyrack_until=$(( EPOCHREALTIME + ($1 == 4 ? 1.5 : 2) ))"
+    builtin local -F __keyrack_wait "__keyrack_until=$(( EPOCHREALTIME + ($1 == 4 ? 1.3 : 1.8) ))"
     builtin local -i __keyrack_size=11 # no head is longer
     [[ -z $__keyrack_reply ]] || __keyrack_rc=0
     __keyrack_head=

@@ -15,8 +15,9 @@ import (
 	"keyrack/shells"
 )
 
-// patience bounds the whole run, so that a shell has its prompt back within 2 s.
-const patience = 1900 * time.Millisecond
+// patience bounds what a run waits, so that a shell has its prompt back within 2 s
+// with all that it does besides.
+const patience = 1800 * time.Millisecond
 
 // Run serves `__hook SHELL ROOT PID [urg]`, args being what follows __hook. It
 // asks for the worksite at ROOT on behalf of the shell with the process id PID,
