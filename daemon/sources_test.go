@@ -114,8 +114,8 @@ G = { from = "pass:a", default = "plain" }
 		{Name: "A", Source: "pass:b", State: StateHeld},
 		{Name: "B", Source: "pass:c", State: StateHeld},
 		{Name: "C", Source: "rack", State: StateHeld},
-		{Name: "D", Source: "pass:bad, else rack", State: StateMissing, Why: "D is missing: pass:bad: pass: exit code 9"},
-		{Name: "E", Source: "pass:a, else rack", State: StateMissing, Why: "E is missing: pass:a: " + absent + "; the rack: not in the rack"},
+		{Name: "D", Source: "pass:bad, else rack", State: StateMissing, Why: "pass:bad: pass: exit code 9"},
+		{Name: "E", Source: "pass:a, else rack", State: StateMissing, Why: "pass:a: " + absent + "; the rack: not in the rack"},
 		{Name: "G", Source: "pass:a", State: StateDefault},
 	} {
 		s := r.sourceOf(t, want.Name)
@@ -178,7 +178,7 @@ func TestFailureIsNotRepeated(t *testing.T) {
 			t.Errorf("after %+v asked for %q", step, got)
 		}
 	}
-	if s := r.sourceOf(t, "A"); s.State != StateMissing || s.Why != strings.TrimPrefix(line, "acme/api: ") {
+	if s := r.sourceOf(t, "A"); s.State != StateMissing || s.Why != strings.TrimPrefix(line, "acme/api: A is missing: ") {
 		t.Errorf("%+v", s)
 	}
 }

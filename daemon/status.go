@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -103,8 +104,8 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 			case problem != nil && secret.Default != nil:
 				out.State = StateDefault
 			case problem != nil:
-				out.Why = problem.Error()
-				c.blameMissing(s, secret, &wire.Error{Status: wire.Missing, Message: out.Why})
+				out.Why = strings.TrimPrefix(problem.Error(), secret.Name+" is missing: ")
+				c.blameMissing(s, secret, &wire.Error{Status: wire.Missing, Message: problem.Error()})
 			}
 		case s.Locked || statusOf(problem) == wire.Locked:
 			out.State = StateLocked
