@@ -50,3 +50,6 @@ func replace(fd, old int) error { return unix.Dup2(fd, old) }
 
 // Filter says that macOS has no such thing.
 func Filter() (weak []string) { return []string{"a system call filter: macOS has none"} }
+
+// LeaveKeyring does nothing: macOS has no such keyrings.
+func LeaveKeyring() {}

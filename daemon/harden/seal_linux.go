@@ -76,6 +76,10 @@ func ownKeyring() string {
 	return strconv.Itoa(id)
 }
 
+// LeaveKeyring gives this thread, and the program that it starts, an empty session
+// keyring. Where the kernel gives none, there is nothing to leave.
+func LeaveKeyring() { ownKeyring() }
+
 // copyProgram makes the copy, which is closed when the next program starts.
 func copyProgram() (*os.File, error) {
 	program, err := os.Open(Self())

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,7 +238,7 @@ func (j job) run(request io.Reader, out, errs *os.File) outcome {
 	cmd := exec.Command(j.argv[0], j.argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = j.dir, j.env, out, errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err := cmd.Start()
+	err := startApart(cmd)
 	out.Close()
 	errs.Close()
 	switch {
@@ -266,6 +267,19 @@ func (j job) run(request io.Reader, out, errs *os.File) outcome {
 		return outcome{Problem: innermost(err).Error()}
 	}
 	return outcome{}
+}
+
+// startApart starts cmd without the session keyring of this process, in which the
+// keys are that the daemon's values are sealed under. Keyrings are a thread's: the
+// thread ends with this.
+func startApart(cmd *exec.Cmd) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		harden.LeaveKeyring()
+		done <- cmd.Start()
+	}()
+	return <-done
 }
 
 // innermost is the error of the system call, without the names around it.
