@@ -241,7 +241,7 @@ func commandsOf(s daemon.SecretStatus) string {
 	case s.For == nil:
 		return "each command"
 	case len(s.For) == 0:
-		return "keyrack exec alone"
+		return "keyrack exec and helpers alone"
 	}
 	return worksite.Visible(strings.Join(s.For, ", "))
 }

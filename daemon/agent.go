@@ -124,7 +124,7 @@ type DaemonStatus struct {
 
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
 // the value is held. Confirmed says that the yes which Confirm asks for is there. For
-// are the commands that it is for: nil is every one, empty keyrack exec alone. As is
+// are the commands that it is for: nil is every one, empty keyrack exec and helpers alone. As is
 // how the command has it; what is a file no shell has.
 type SecretStatus struct {
 	Name        string   `json:"name"`

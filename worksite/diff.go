@@ -146,7 +146,7 @@ func forChanges(was, s Secret) (lines []string) {
 
 func commandWords(prefixes []string) string {
 	if len(prefixes) == 0 {
-		return "keyrack exec alone"
+		return "keyrack exec and helpers alone"
 	}
 	words := make([]string, len(prefixes))
 	for i, p := range prefixes {

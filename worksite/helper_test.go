@@ -83,7 +83,7 @@ func TestDiffOfHelpers(t *testing.T) {
 		before, now *Site
 		want        []string
 	}{
-		{nil, site(git + aws), []string{"+ TOKEN from rack, for keyrack exec alone", "+ KEY from rack",
+		{nil, site(git + aws), []string{"+ TOKEN from rack, for keyrack exec and helpers alone", "+ KEY from rack",
 			"+ helper git for github.com gives password TOKEN, as me", "+ helper aws for dev gives access_key_id KEY, secret_access_key TOKEN, session_token TOKEN"}},
 		{site(git), site(aws + git), []string{"+ helper aws for dev gives access_key_id KEY, secret_access_key TOKEN, session_token TOKEN"}},
 		{site(git), site(strings.Replace(git, "github.com", "http://evil.example", 1)),
