@@ -41,6 +41,7 @@ var schemes = []scheme{
 	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
 	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
 	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
+	{"gopass", "gopass:NAME or gopass:NAME#KEY", func(_, field string) bool { return !strings.HasPrefix(field, "-") }},
 	{"k8s", "k8s://NAMESPACE/SECRET#KEY", func(path, field string) bool {
 		return field != "" && strings.Count(path, "/") == 1 && path[0] != '/' && !strings.HasSuffix(path, "/") && !strings.Contains(path, "/-")
 	}},
@@ -51,7 +52,7 @@ var schemes = []scheme{
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
 	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
 	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"}, {name: "exec"},
-	{name: "gcp-sm"}, {name: "gopass"}, {name: "infisical"}, {name: "kernel"}, {name: "op"}, {name: "vault"},
+	{name: "gcp-sm"}, {name: "infisical"}, {name: "kernel"}, {name: "op"}, {name: "vault"},
 }
 
 // ErrUnbuilt says that a source is of a kind that is not built yet.

@@ -16,6 +16,7 @@ func TestParseSource(t *testing.T) {
 		"keyring:a/b/c":        {"keyring", "a/b/c", ""},
 		"sops:a b.yaml#/c/0":   {"sops", "a b.yaml", "/c/0"},
 		"k8s://dev/db#tls.crt": {"k8s", "dev/db", "tls.crt"},
+		"gopass:acme/db#user":  {"gopass", "acme/db", "user"},
 		"pass:acme/db#*":       {"pass", "acme/db", "*"},
 	} {
 		got, err := ParseSource(text)
@@ -26,7 +27,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, gopass:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -43,6 +44,7 @@ func TestNoSource(t *testing.T) {
 		"file:hunter2#a/b":         "such a source is written file:FILE or file:FILE#/json/pointer",
 		"keyring:hunter2":          "such a source is written keyring:SERVICE/ACCOUNT",
 		"keyring:hunter2/":         "such a source is written keyring:SERVICE/ACCOUNT",
+		"gopass:hunter2#-a":        "such a source is written gopass:NAME or gopass:NAME#KEY",
 		"k8s://hunter2#a":          "such a source is written k8s://NAMESPACE/SECRET#KEY",
 		"k8s://a/hunter2":          "such a source is written k8s://NAMESPACE/SECRET#KEY",
 		"k8s://a/-hunter2#a":       "such a source is written k8s://NAMESPACE/SECRET#KEY",

@@ -235,11 +235,11 @@ func (t Tools) take(ctx context.Context, row *tool, place Place, s worksite.Sour
 	if problem := t.run(ctx, row, place, s, read, lines); problem != nil {
 		return Got{Err: problem}
 	}
-	value := row.value(s, out.Bytes())
-	if row.listing && string(value) == strings.TrimSuffix(s.Path, "/") {
+	first, _, _ := bytes.Cut(out.Bytes(), []byte("\n"))
+	if row.listing && string(bytes.TrimSuffix(first, []byte("/"))) == strings.TrimSuffix(s.Path, "/") {
 		return Got{Err: absent("it is a directory")}
 	}
-	return t.keep(value)
+	return t.keep(row.value(s, out.Bytes()))
 }
 
 // run runs the tool of s to its end, has its output read, and says what went wrong.

@@ -19,7 +19,8 @@ type tool struct {
 	// argv is run in the worksite's directory. {path} stands for what the source names,
 	// {file} for the same as the absolute path of a file, {dir} and {base} for what
 	// comes before its last slash and after, {identity} for the file that the person's
-	// config names. Where argv is nil keyrack itself reads the file {path}.
+	// config names, {field} for the field, where there is one. Where argv is nil keyrack
+	// itself reads the file {path}.
 	argv []string
 
 	// format is how values stand in the output, or the file, that one process has for
@@ -34,7 +35,7 @@ type tool struct {
 	absent    *regexp.Regexp // of the first line of standard error: there is no such value
 	loggedOut *regexp.Regexp // nobody is logged in
 	login     string         // the command for that, as argv is written
-	listing   bool           // a first line that is {path} is a directory's listing, and no value
+	listing   bool           // a first line that is {path}, or that with a slash, is a directory's listing, and no value
 	get       string         // where to get the tool
 }
 
@@ -48,6 +49,16 @@ var tools = []tool{
 	},
 	{scheme: "dotenv", format: formatDotenv, field: "{field}"},
 	{scheme: "file", format: formatFile, field: "{field}"},
+	{
+		scheme:    "gopass",
+		argv:      []string{"gopass", "show", "--nosync", "--password", "--", "{path}", "{field}"},
+		env:       []string{"GNUPGHOME", "PASSWORD_STORE_DIR"},
+		absent:    regexp.MustCompile(`is not in the password store|key not found in entry|password-store is not initialized`),
+		loggedOut: regexp.MustCompile(`failed to decrypt`),
+		login:     "gopass show -- {path} >/dev/null",
+		listing:   true,
+		get:       "https://www.gopass.pw/#install",
+	},
 	{
 		scheme:    "k8s",
 		argv:      []string{"kubectl", "get", "secret", "--namespace", "{dir}", "--output", "json", "--", "{base}"},
@@ -113,11 +124,13 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 		identity = p.file(p.Identity)
 	}
 	slash := strings.LastIndexByte(s.Path, '/')
-	filler := strings.NewReplacer("{path}", s.Path, "{file}", p.file(s.Path), "{identity}", identity,
+	filler := strings.NewReplacer("{path}", s.Path, "{field}", s.Field, "{file}", p.file(s.Path), "{identity}", identity,
 		"{dir}", s.Path[:max(slash, 0)], "{base}", s.Path[slash+1:])
 	var argv []string
 	for _, word := range t.argv {
-		argv = append(argv, filler.Replace(word))
+		if word != "{field}" || s.Field != "" {
+			argv = append(argv, filler.Replace(word))
+		}
 	}
 	return argv
 }
