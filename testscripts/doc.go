@@ -81,6 +81,8 @@
 //	serve git|aws|pip|npm|kubernetes  a server that wants credentials, at $SERVER; see cmdServe
 //	[!] docker VERB [URL]             ask docker-credential-keyrack as docker does
 //	keyring [-locked] | keyring stop  a real gnome-keyring on a private D-Bus
+//	kube NAMESPACE/SECRET KEY=VALUE...
+//	                                  a server that stands for a cluster's API, and KUBECONFIG for it
 //	traced FILE FROM TO               stdout: clone=N execve=N and the files opened, in what `shell
 //	                                  -trace FILE` wrote between the first line with FROM and the first with TO
 package testscripts
