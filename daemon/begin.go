@@ -81,6 +81,7 @@ func (c *Cache) refuseWeak() error {
 	if err != nil { // it is an error for who asks for a grant
 		return nil
 	}
+	c.limitIdle(limits.idle)
 	return c.strictly(limits)
 }
 

@@ -101,7 +101,7 @@ func BenchmarkHeld(b *testing.B) {
 		grown = append(grown, time.Duration(settledMemory(b)-before))
 		ahead.Add(int64(DefaultTTL))
 		swept = append(swept, took(b, func() error { r.cache.sweep(); return nil }))
-		if !r.cache.empty() || len(m.keys) != 0 {
+		if !r.cache.empty() || m.count() != 0 {
 			b.Fatal("something is held after the end")
 		}
 		if g, err := r.cache.Grant(b.Context(), Query{Root: roots[0]}); err != nil || g.Status != wire.OK {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,10 +12,10 @@ import (
 	"keyrack/daemon/wire"
 )
 
-// keysInMemory keeps keys as the kernel does, for a clock that is a test's. Its owner
-// sees to it that one method runs at a time.
+// keysInMemory keeps keys as the kernel does, for a clock that is a test's.
 type keysInMemory struct {
 	now  func() time.Duration
+	mu   sync.Mutex
 	last int
 	keys map[int]keyInMemory
 }
@@ -25,12 +26,16 @@ type keyInMemory struct {
 }
 
 func (m *keysInMemory) Add(key []byte, end int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.last++
 	m.keys[m.last] = keyInMemory{slices.Clone(key), end}
 	return m.last, nil
 }
 
 func (m *keysInMemory) Read(id int, key []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	k, ok := m.keys[id]
 	if !ok || int64(m.now()/time.Second) >= k.end {
 		return seal.ErrEnded
@@ -39,7 +44,17 @@ func (m *keysInMemory) Read(id int, key []byte) error {
 	return nil
 }
 
-func (m *keysInMemory) Remove(id int) { delete(m.keys, id) }
+func (m *keysInMemory) Remove(id int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.keys, id)
+}
+
+func (m *keysInMemory) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys)
+}
 
 func (m *keysInMemory) End(left time.Duration) int64 { return seconds(m.now() + left) }
 
@@ -67,16 +82,16 @@ func TestValuesAndKeyAreSealed(t *testing.T) {
 		if bytes.Equal(r.held("A"), []byte("12345678")) || len(r.held("A")) != 8 || bytes.Equal(r.heldKey(), r.key) || len(r.heldKey()) != len(r.key) {
 			t.Error("something is held as it is")
 		}
-		if n := len(keys.keys); n != 3 {
+		if n := keys.count(); n != 3 {
 			t.Errorf("there are %d keys for three moments", n)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if n := len(keys.keys); n != 2 {
+		if n := keys.count(); n != 2 {
 			t.Errorf("there are %d keys for two moments", n)
 		}
 		r.lock()
-		if n := len(keys.keys); n != 0 {
+		if n := keys.count(); n != 0 {
 			t.Errorf("%d keys are left under lock", n)
 		}
 	})
@@ -101,8 +116,8 @@ func TestKernelEndsItFirst(t *testing.T) {
 		}
 		keys.now = func() time.Duration { return now() + 2*time.Hour }
 		r.want(r.grant(), wire.Locked, "", "acme/api: locked", "keyrack unlock")
-		if r.heldKey() != nil || len(keys.keys) != 0 {
-			t.Errorf("the rack's key is held, or %d others are", len(keys.keys))
+		if r.heldKey() != nil || keys.count() != 0 {
+			t.Errorf("the rack's key is held, or %d others are", keys.count())
 		}
 	})
 }
@@ -123,7 +138,7 @@ func TestWallClockBack(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if r.held("A") != nil || len(keys.keys) != 0 {
+		if r.held("A") != nil || keys.count() != 0 {
 			t.Error("the value outlives its end")
 		}
 		r.want(r.grant(), wire.OK, "A=1")
