@@ -61,6 +61,8 @@ func start(t *testing.T, role string) *process {
 	}
 	p := &process{Cmd: exec.Command(exe, role)}
 	p.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	// A process group that is orphaned while one of it stands still gets SIGHUP: this one is alone in its own.
+	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := p.StdoutPipe()
 	if err := errors.Join(err, p.Start()); err != nil {
 		t.Fatal(err)
