@@ -162,11 +162,19 @@ func wants(status *daemon.Status, argv []string, how execution) ([]string, error
 	}
 	var names []string
 	for _, s := range status.Secrets {
-		if s.For == nil && s.As == worksite.AsFile || s.For != nil && (len(s.For) == 0 && !how.fromHook || programs.All(argv, s.For, status.Root, dir)) {
+		switch {
+		case s.For == nil && s.As != worksite.AsFile: // it is given unasked
+		case how.fromHook && s.For != nil && len(s.For) == 0: // typed at a prompt, it is no keyrack exec
+		case isFor(s, argv, status.Root, dir):
 			names = append(names, s.Name)
 		}
 	}
 	return names, nil
+}
+
+// isFor says whether keyrack exec gives s of the worksite at root to argv, run in dir.
+func isFor(s daemon.SecretStatus, argv []string, root, dir string) bool {
+	return len(s.For) == 0 || programs.All(argv, s.For, root, dir)
 }
 
 // replace makes this process the program of argv. Its errors are those of a shell.

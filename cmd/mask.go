@@ -168,10 +168,7 @@ func runMasked(argv, environ []string, vars []shells.Var) error {
 		}
 		return codeError(state.ExitCode())
 	}
-	if err != nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 // forward passes on to the program what this process has heard. What a terminal tells

@@ -13,7 +13,6 @@ import (
 	"keyrack/daemon"
 	"keyrack/daemon/audit"
 	"keyrack/daemon/wire"
-	"keyrack/shells/programs"
 	"keyrack/worksite"
 )
 
@@ -107,12 +106,12 @@ func why(ctx context.Context, name string, argv []string) (*explanation, int, er
 	site, _ := worksite.Read(root)
 	w = explain(status, status.Secrets[at], site)
 	w.Last, err = lastGiven(w.Site, w.Name)
-	if len(argv) > 0 && w.For != nil {
+	if len(argv) > 0 {
 		dir, err := os.Getwd()
 		if err != nil {
 			return nil, 0, err
 		}
-		w.withheld = len(w.For) > 0 && !programs.All(argv, w.For, root, dir)
+		w.withheld = !isFor(w.SecretStatus, argv, root, dir)
 	}
 	return w, w.decide(status), err
 }
