@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	"keyrack/daemon"
 	"keyrack/daemon/source"
@@ -82,7 +83,7 @@ func connect(ctx context.Context) (*daemon.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Slow = func() { say("waiting for the daemon (Ctrl-C gives up)") }
+	client.Slow = sync.OnceFunc(func() { say("waiting for the daemon (Ctrl-C gives up)") })
 	return client, nil
 }
 

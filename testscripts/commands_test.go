@@ -16,7 +16,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"send": cmdSend, "expect": cmdExpect, "prompt": cmdPrompt, "rc": cmdRC, "close": cmdClose,
 	"rack": cmdRack, "site": cmdSite, "secret": cmdSecret, "until": cmdUntil, "daemon": cmdDaemon,
 	"clean": cmdClean, "traced": cmdTraced, "bytes": cmdBytes, "keyring": cmdKeyring, "kube": cmdKube, "processes": cmdProcesses,
-	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker,
+	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker, "silent": cmdSilent,
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -222,4 +222,12 @@ func cmdBytes(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: bytes FILE all | bytes FILE TEXT COUNT")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o600))
+}
+
+// cmdSilent fails where the last program said anything to standard error but that
+// it waits for the daemon, which depends on the machine.
+func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
+	if said := strings.ReplaceAll(ts.ReadFile("stderr"), waiting, ""); said != "" {
+		ts.Fatalf("standard error is not empty: %s", mask(said))
+	}
 }
