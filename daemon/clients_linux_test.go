@@ -74,8 +74,14 @@ func heir([]string) error {
 }
 
 // askAndTurn asks the socket args[0] for the grant of args[1] and, when standard
-// input ends, becomes another program, which waits for the answer.
+// input ends, becomes another program, which waits for the answer. With a third
+// argument the daemon has met it before.
 func askAndTurn(args []string) error {
+	if len(args) == 3 {
+		if err := askRaw(args[0]); err != nil {
+			return err
+		}
+	}
 	file, err := connected(args[0])
 	if err != nil {
 		return err

@@ -54,6 +54,9 @@ func (s *server) answer(ctx context.Context, conn *connection, from *peer, reque
 	}
 	version, name, args := string(request[0]), string(request[1]), request[2:]
 	if name != wire.VerbHook && name != wire.VerbGrant { // they change nothing, and look at the peer when their answer is ready
+		if from.remembered {
+			s.known.look(from)
+		}
 		if err := from.same(); err != nil {
 			s.write(conn, asError(err).Fields())
 			return
@@ -150,7 +153,7 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 		f, t := s.cache.prepare(ctx, q)
 		logged := false
 		err := s.send(conn, f, func() error {
-			if err := from.same(); err != nil {
+			if err := s.known.same(from); err != nil {
 				return err
 			}
 			if !s.cache.valid(t) {
@@ -164,7 +167,7 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 		})
 		s.cache.free(f)
 		switch err {
-		case nil:
+		case nil, errForgotten:
 			return
 		case errOvertaken:
 			continue

@@ -19,11 +19,12 @@ import (
 // to the directory that it names, and to the file there, which the daemon reads
 // itself.
 type peer struct {
-	pid     int
-	session string
-	program program
-	known   *known // what is remembered of the process, nil for nothing
-	handle  handle
+	pid        int
+	session    string
+	program    program
+	known      *known // what is remembered of the process, nil for nothing
+	remembered bool   // program is what it ran when it asked before
+	handle     handle
 }
 
 // errEnded and errAnother say that it is not known any more who gets the answer.
@@ -49,7 +50,6 @@ func newPeer(fd int) (*peer, error) {
 	case err != nil:
 		return nil, refused("who asks is unknown (" + err.Error() + ")")
 	}
-	p.program = programOf(p.pid)
 	return p, nil
 }
 
