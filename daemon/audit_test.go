@@ -205,6 +205,23 @@ func TestCommandName(t *testing.T) {
 	}
 }
 
+// askOften is a client that asks for the worksite at args[0] as often as args[1] says.
+func askOften(args []string) error {
+	place, err := wire.FindPlace()
+	if err != nil {
+		return err
+	}
+	times, err := strconv.Atoi(args[1])
+	for range times {
+		if answer, err := wire.Call(place, time.Minute, nil, []byte(wire.VerbHook), []byte(args[0]), nil); err != nil {
+			fmt.Println(err)
+		} else {
+			fmt.Printf("%s\n", answer[0])
+		}
+	}
+	return err
+}
+
 // askAs is a client of its own that asks for the worksite at root on behalf of
 // shell, by default its parent, and for what the hook of zsh does by itself.
 func askAs(args []string) error {

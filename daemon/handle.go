@@ -54,10 +54,7 @@ func (s *server) answer(ctx context.Context, conn *connection, from *peer, reque
 	}
 	version, name, args := string(request[0]), string(request[1]), request[2:]
 	if name != wire.VerbHook && name != wire.VerbGrant { // they change nothing, and look at the peer when their answer is ready
-		if from.remembered {
-			s.known.look(from)
-		}
-		if err := from.same(); err != nil {
+		if err := s.certain(conn, from); err != nil {
 			s.write(conn, asError(err).Fields())
 			return
 		}

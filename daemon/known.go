@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 
 	"keyrack/daemon/audit"
@@ -14,38 +15,64 @@ type known struct {
 	program program
 	session string
 	process func() audit.Process // looked up when it is first needed
+	handle  handle               // where it is kept, and closed with this
 }
 
 // acquaintances remembers processes by what the kernel gives to no other one as long
-// as it runs. Where there is no such thing it remembers none.
+// as it runs. Where there is no such thing, and where it is nil, it remembers none.
 type acquaintances struct {
-	mu sync.Mutex
-	of map[identity]*known
+	mu   sync.Mutex
+	of   map[identity]*known
+	kept map[int]*known // by pid, those that asked again
 }
 
-// maxKnown bounds what is remembered, ended processes included.
-const maxKnown = 1024
+// Bounds of what is remembered, ended processes included.
+const (
+	maxKnown = 1024
+	maxKept  = 64
+)
+
+// recall says whether p.pid is that of a process whose handle is kept, and fills p
+// in. If same says at the end that the process lives, then nobody else had the pid
+// since it asked before.
+func (a *acquaintances) recall(p *peer) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.kept[p.pid]
+	if k != nil {
+		p.of(k)
+		p.handle, p.kept = k.handle, true
+	}
+	return k != nil
+}
+
+func (p *peer) of(k *known) {
+	p.program, p.session, p.known, p.remembered = k.program, k.session, k, true
+}
 
 // meet fills in what is known of p. The program that it ran when it asked before
 // stands until same finds another one. That p started the same program anew, perhaps
 // under another name, can't be seen.
 func (a *acquaintances) meet(p *peer) {
-	id, ok := p.handle.identity()
-	a.mu.Lock()
-	k := a.of[id]
-	a.mu.Unlock()
-	if ok && k != nil {
-		p.program, p.known, p.session, p.remembered = k.program, k, k.session, true
+	if p.remembered {
 		return
 	}
-	a.look(p)
-}
-
-// look fills in what p is now.
-func (a *acquaintances) look(p *peer) {
-	p.program, p.session, p.known, p.remembered = programOf(p.pid), wire.SessionOf(p.pid), nil, false
-	id, ok := p.handle.identity()
-	if !ok || p.program == (program{}) {
+	id, numbered := p.handle.identity()
+	numbered = numbered && a != nil
+	if numbered {
+		a.mu.Lock()
+		k := a.of[id]
+		a.mu.Unlock()
+		if k != nil {
+			p.of(k)
+			return
+		}
+	}
+	p.program, p.session = programOf(p.pid), wire.SessionOf(p.pid)
+	if !numbered || p.program == (program{}) {
 		return
 	}
 	pid := p.pid
@@ -58,20 +85,50 @@ func (a *acquaintances) look(p *peer) {
 	a.of[id] = p.known
 }
 
-// errForgotten says that p, of whom a program was remembered, runs another one. Whether
-// it did when it asked is not known: it gets no answer, which has a client ask again.
+// errForgotten says that p, of whom something was remembered, is not that any more.
+// Whether it was when it asked is not known: it gets no answer, which has a client
+// ask again.
 var errForgotten = errors.New("remembered as another program")
 
-// same is the peer's, and forgets who has become another program since it asked before.
+// same is the peer's. It forgets who is not what was remembered, and keeps the handle
+// of who is.
 func (a *acquaintances) same(p *peer) error {
 	err := p.same()
-	if err != errAnother || !p.remembered {
+	if !p.remembered {
 		return err
 	}
-	if id, ok := p.handle.identity(); ok {
-		a.mu.Lock()
-		delete(a.of, id)
-		a.mu.Unlock()
+	if err == nil && p.kept {
+		return nil
 	}
-	return errForgotten
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.forgetLocked(p)
+		return errForgotten
+	}
+	if a.kept[p.pid] == nil {
+		a.keepLocked(p)
+	}
+	return nil
+}
+
+func (a *acquaintances) keepLocked(p *peer) {
+	if a.kept == nil || len(a.kept) >= maxKept {
+		a.kept = map[int]*known{}
+	}
+	// Somebody may be using the handle of who is forgotten: it is closed when nobody is.
+	k := *p.known
+	k.handle = p.handle
+	runtime.AddCleanup(&k, handle.close, k.handle)
+	p.known, p.kept = &k, true
+	a.kept[p.pid] = p.known
+}
+
+func (a *acquaintances) forgetLocked(p *peer) {
+	if id, ok := p.handle.identity(); ok && a.of[id] != nil {
+		delete(a.of, id)
+	}
+	if a.kept[p.pid] != nil && a.kept[p.pid].handle == p.handle {
+		delete(a.kept, p.pid)
+	}
 }

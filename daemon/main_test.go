@@ -50,6 +50,8 @@ func TestMain(m *testing.M) {
 		err = echo(os.Args[2], os.Args[3])
 	case "stop":
 		err = stopHere()
+	case "ask-often":
+		err = askOften(os.Args[2:])
 	case "ask-as":
 		err = askAs(os.Args[2:])
 	case "answer":

@@ -25,6 +25,7 @@ type peer struct {
 	known      *known // what is remembered of the process, nil for nothing
 	remembered bool   // program is what it ran when it asked before
 	handle     handle
+	kept       bool // the handle is known's
 }
 
 // errEnded and errAnother say that it is not known any more who gets the answer.
@@ -33,11 +34,12 @@ var (
 	errAnother = refused("the process that asked now runs another program")
 )
 
-// newPeer finds out who is at the other end of the socket fd. The caller closes it.
-func newPeer(fd int) (*peer, error) {
+// newPeer finds out who is at the other end of the socket fd, where it is nobody whom
+// known recalls. The caller closes it.
+func newPeer(fd int, known *acquaintances) (*peer, error) {
 	uid, pid, err := wire.Peer(fd)
 	p := &peer{pid: pid}
-	if err == nil && uid == own {
+	if err == nil && uid == own && !known.recall(p) {
 		p.handle, err = hold(fd, pid)
 	}
 	switch {
@@ -69,7 +71,11 @@ func (p *peer) same() error {
 	return nil
 }
 
-func (p *peer) close() { p.handle.close() }
+func (p *peer) close() {
+	if !p.kept {
+		p.handle.close()
+	}
+}
 
 // admits says whether p may ask a daemon of place. No login session is no session
 // of its own: it is never the same as another one.

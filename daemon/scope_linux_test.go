@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -289,7 +290,7 @@ func TestRecycledPidIsRefused(t *testing.T) {
 	if line, err := out.ReadString('\n'); err != nil || strings.TrimSpace(line) != strconv.Itoa(gone.Process.Pid) {
 		t.Fatalf("%q, %v", line, err)
 	}
-	heir := recycle(t, gone.Process.Pid)
+	heir := recycle(t, gone.Process.Pid, func() *exec.Cmd { return exec.Command("sleep", "600") })
 	unix.Close(hold)
 	answer, err := out.ReadString('\n')
 	if err != nil || !strings.Contains(answer, "the process that asked has ended: refused") {
@@ -297,15 +298,60 @@ func TestRecycledPidIsRefused(t *testing.T) {
 	}
 }
 
+// Who gets the pid of a process that the daemon remembers is met as who it is: its
+// first question gets no answer, the second does.
+func TestRecycledPidIsMetAnew(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("not root: no pid can be recycled")
+		return
+	}
+	r := newRig(t, "none", nil)
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", marker)
+	often := func() *exec.Cmd { return r.command("ask-often", r.root, "3") }
+	first := often()
+	out, err := first.Output()
+	if err != nil || string(out) != "ok\nok\nok\n" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	pid := first.Process.Pid
+	remembered := func() bool {
+		r.server.known.mu.Lock()
+		defer r.server.known.mu.Unlock()
+		return r.server.known.kept[pid] != nil
+	}
+	if !remembered() && numbered() {
+		t.Fatal("who asked three times is not remembered")
+	}
+	var said bytes.Buffer
+	heir := recycle(t, pid, func() *exec.Cmd {
+		said.Reset()
+		cmd := often()
+		cmd.Stdout = &said
+		return cmd
+	})
+	if err := heir.Wait(); err != nil {
+		t.Error(err)
+	}
+	want := "the daemon (pid " + strconv.Itoa(os.Getpid()) + ") went away without an answer\nok\nok\n"
+	if !numbered() {
+		want = "ok\nok\nok\n"
+	}
+	if said.String() != want {
+		t.Errorf("it got %q", said.String())
+	}
+}
+
 // recycle starts a process whose id is pid.
-func recycle(t *testing.T, pid int) *exec.Cmd {
+func recycle(t *testing.T, pid int, command func() *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	var cmd *exec.Cmd
 	await(t, "the pid to come again", func() bool {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 			t.Fatal(err)
 		}
-		cmd = exec.Command("sleep", "600")
+		cmd = command()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

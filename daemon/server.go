@@ -182,22 +182,46 @@ func (s *server) serve(ctx context.Context, fd int) {
 // peer says who asks, an error where it is not this user in this login session.
 // The caller closes it.
 func (s *server) peer(conn *connection) (*peer, error) {
-	from, err := newPeer(conn.fd)
-	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
-		s.dropOldest() // a client that has sent nothing makes room
-		time.Sleep(2 * time.Millisecond)
-		from, err = newPeer(conn.fd)
-	}
+	from, err := s.meet(conn, &s.known)
 	if err != nil {
 		return nil, err
 	}
-	s.known.meet(from)
 	if err := admits(s.place, from); err != nil {
 		s.logRefused(from, "", err)
 		from.close()
 		return nil, err
 	}
 	return from, nil
+}
+
+// meet finds out who is at the other end, with what known remembers; nil for nothing.
+func (s *server) meet(conn *connection, known *acquaintances) (*peer, error) {
+	from, err := newPeer(conn.fd, known)
+	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
+		s.dropOldest() // a client that has sent nothing makes room
+		time.Sleep(2 * time.Millisecond)
+		from, err = newPeer(conn.fd, known)
+	}
+	if err == nil {
+		known.meet(from)
+	}
+	return from, err
+}
+
+// certain makes sure of who asks, whatever is remembered.
+func (s *server) certain(conn *connection, from *peer) error {
+	if from.remembered {
+		now, err := s.meet(conn, nil)
+		if err != nil {
+			return err
+		}
+		from.close()
+		*from = *now
+		if err := admits(s.place, from); err != nil {
+			return err
+		}
+	}
+	return from.same()
 }
 
 // explain says what is wrong with a request that could not be read, if its client
