@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rule refuses one system call with an error; with allow, only where its first
-// argument is none of these.
+// rule refuses one system call with an error; with allow, only where its argument arg,
+// the first being 0, is none of these; with deny, only where it is one of these.
 type rule struct {
 	call  uint32
 	err   unix.Errno
 	allow []uint32
+	deny  []uint32
+	arg   uint32
 }
 
 // rules are what neither the daemon nor its children need.
@@ -23,39 +25,39 @@ type rule struct {
 // started from Self before Filter is called and asked over a socket pair.
 var rules = []rule{
 	// other processes' memory, registers and descriptors
-	{unix.SYS_PTRACE, unix.EPERM, nil},
-	{unix.SYS_PROCESS_VM_READV, unix.EPERM, nil},
-	{unix.SYS_PROCESS_VM_WRITEV, unix.EPERM, nil},
-	{unix.SYS_PIDFD_GETFD, unix.EPERM, nil},
-	{unix.SYS_KCMP, unix.EPERM, nil},
+	{call: unix.SYS_PTRACE, err: unix.EPERM},
+	{call: unix.SYS_PROCESS_VM_READV, err: unix.EPERM},
+	{call: unix.SYS_PROCESS_VM_WRITEV, err: unix.EPERM},
+	{call: unix.SYS_PIDFD_GETFD, err: unix.EPERM},
+	{call: unix.SYS_KCMP, err: unix.EPERM},
 	// parts of the kernel that programs like this never use and exploits do
-	{unix.SYS_BPF, unix.EPERM, nil},
-	{unix.SYS_PERF_EVENT_OPEN, unix.EPERM, nil},
-	{unix.SYS_USERFAULTFD, unix.EPERM, nil},
-	{unix.SYS_IO_URING_SETUP, unix.ENOSYS, nil}, // its operations pass no filter
-	{unix.SYS_OPEN_BY_HANDLE_AT, unix.EPERM, nil},
+	{call: unix.SYS_BPF, err: unix.EPERM},
+	{call: unix.SYS_PERF_EVENT_OPEN, err: unix.EPERM},
+	{call: unix.SYS_USERFAULTFD, err: unix.EPERM},
+	{call: unix.SYS_IO_URING_SETUP, err: unix.ENOSYS}, // its operations pass no filter
+	{call: unix.SYS_OPEN_BY_HANDLE_AT, err: unix.EPERM},
 	// the machine
-	{unix.SYS_KEXEC_LOAD, unix.EPERM, nil},
-	{unix.SYS_KEXEC_FILE_LOAD, unix.EPERM, nil},
-	{unix.SYS_INIT_MODULE, unix.EPERM, nil},
-	{unix.SYS_FINIT_MODULE, unix.EPERM, nil},
-	{unix.SYS_DELETE_MODULE, unix.EPERM, nil},
-	{unix.SYS_REBOOT, unix.EPERM, nil},
-	{unix.SYS_SWAPON, unix.EPERM, nil},
-	{unix.SYS_MOUNT, unix.EPERM, nil},
-	{unix.SYS_UMOUNT2, unix.EPERM, nil},
-	{unix.SYS_PIVOT_ROOT, unix.EPERM, nil},
-	{unix.SYS_UNSHARE, unix.EPERM, nil},
-	{unix.SYS_SETNS, unix.EPERM, nil},
+	{call: unix.SYS_KEXEC_LOAD, err: unix.EPERM},
+	{call: unix.SYS_KEXEC_FILE_LOAD, err: unix.EPERM},
+	{call: unix.SYS_INIT_MODULE, err: unix.EPERM},
+	{call: unix.SYS_FINIT_MODULE, err: unix.EPERM},
+	{call: unix.SYS_DELETE_MODULE, err: unix.EPERM},
+	{call: unix.SYS_REBOOT, err: unix.EPERM},
+	{call: unix.SYS_SWAPON, err: unix.EPERM},
+	{call: unix.SYS_MOUNT, err: unix.EPERM},
+	{call: unix.SYS_UMOUNT2, err: unix.EPERM},
+	{call: unix.SYS_PIVOT_ROOT, err: unix.EPERM},
+	{call: unix.SYS_UNSHARE, err: unix.EPERM},
+	{call: unix.SYS_SETNS, err: unix.EPERM},
 	// keys: what a timed key in a keyring of one's own takes
-	{unix.SYS_REQUEST_KEY, unix.EPERM, nil},
-	{unix.SYS_KEYCTL, unix.EPERM, []uint32{
+	{call: unix.SYS_REQUEST_KEY, err: unix.EPERM},
+	{call: unix.SYS_KEYCTL, err: unix.EPERM, allow: []uint32{
 		unix.KEYCTL_GET_KEYRING_ID, unix.KEYCTL_JOIN_SESSION_KEYRING, unix.KEYCTL_UPDATE, unix.KEYCTL_REVOKE,
 		unix.KEYCTL_SETPERM, unix.KEYCTL_DESCRIBE, unix.KEYCTL_CLEAR, unix.KEYCTL_LINK, unix.KEYCTL_UNLINK,
 		unix.KEYCTL_SEARCH, unix.KEYCTL_READ, unix.KEYCTL_SET_TIMEOUT, unix.KEYCTL_INVALIDATE, unix.KEYCTL_CAPABILITIES,
 	}},
 	// the network
-	{unix.SYS_SOCKET, unix.EAFNOSUPPORT, []uint32{unix.AF_UNIX}},
+	{call: unix.SYS_SOCKET, err: unix.EAFNOSUPPORT, allow: []uint32{unix.AF_UNIX}},
 }
 
 // Filter forbids this process, and its children, what none of them needs: rules,
@@ -96,11 +98,13 @@ func load(program []unix.SockFilter) error {
 	return nil
 }
 
-// Offsets in struct seccomp_data. Both machines are little-endian.
+// Offsets in struct seccomp_data. Both machines are little-endian. What rules look at
+// are arguments of 32 bits, whose upper half the kernel ignores.
 const (
 	offCall = 0
 	offArch = 4
 	offArg0 = 16
+	argSize = 8
 )
 
 // compile makes the program of rules. A process that calls the kernel as another
@@ -122,15 +126,19 @@ func compile(rules []rule) []unix.SockFilter {
 
 // compile makes the part of one rule, which the program leaves or which decides.
 func (r rule) compile() []unix.SockFilter {
-	if len(r.allow) == 0 {
+	values, listed, other := r.allow, answer(unix.SECCOMP_RET_ALLOW), refuse(r.err)
+	if len(r.deny) > 0 {
+		values, listed, other = r.deny, other, listed
+	}
+	if len(values) == 0 {
 		return []unix.SockFilter{jump(unix.BPF_JEQ, r.call, 0, 1), refuse(r.err)}
 	}
-	n := uint8(len(r.allow))
-	part := []unix.SockFilter{jump(unix.BPF_JEQ, r.call, 0, n+3), loadWord(offArg0)}
-	for i, value := range r.allow {
+	n := uint8(len(values))
+	part := []unix.SockFilter{jump(unix.BPF_JEQ, r.call, 0, n+3), loadWord(offArg0 + argSize*r.arg)}
+	for i, value := range values {
 		part = append(part, jump(unix.BPF_JEQ, value, n-uint8(i), 0))
 	}
-	return append(part, refuse(r.err), answer(unix.SECCOMP_RET_ALLOW))
+	return append(part, other, listed)
 }
 
 func loadWord(offset uint32) unix.SockFilter {

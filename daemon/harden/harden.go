@@ -9,6 +9,9 @@
 // its own, and there Close once more. Filter comes last, when nothing has to be
 // started any more that it would hinder.
 //
+// Confine is the other way round: it keeps a program that is not trusted, which this
+// process becomes, from all other processes of the user.
+//
 // It is no defence against who could already act as the user before the daemon
 // started: such a process may start another program in its place.
 package harden

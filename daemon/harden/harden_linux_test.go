@@ -84,14 +84,21 @@ func TestNoFilterIsSaid(t *testing.T) {
 }
 
 // evaluate runs a filter as the kernel would.
-func evaluate(program []unix.SockFilter, call, arch, arg0 uint32) uint32 {
+func evaluate(program []unix.SockFilter, call, arch uint32, args ...uint32) uint32 {
 	var a uint32
 	for pc := 0; ; pc++ {
 		i := program[pc]
 		yes := false
 		switch i.Code {
 		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			a = map[uint32]uint32{offCall: call, offArch: arch, offArg0: arg0}[i.K]
+			switch {
+			case i.K == offCall:
+				a = call
+			case i.K == offArch:
+				a = arch
+			default:
+				a = args[(i.K-offArg0)/argSize]
+			}
 			continue
 		case unix.BPF_RET | unix.BPF_K:
 			return i.K

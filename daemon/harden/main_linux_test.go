@@ -104,7 +104,7 @@ func born() error {
 // vm.memfd_noexec or in some sandboxes.
 func unsealed() error {
 	if os.Getenv(againVariable) == "" {
-		if err := deny(rule{unix.SYS_MEMFD_CREATE, unix.EACCES, nil}); err != nil {
+		if err := deny(rule{call: unix.SYS_MEMFD_CREATE, err: unix.EACCES}); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func deny(r rule) error {
 
 // unfiltered is Filter where the kernel loads no more filters.
 func unfiltered() error {
-	if err := deny(rule{unix.SYS_SECCOMP, unix.EPERM, nil}); err != nil {
+	if err := deny(rule{call: unix.SYS_SECCOMP, err: unix.EPERM}); err != nil {
 		return err
 	}
 	fmt.Printf("weak %q\n", Filter())

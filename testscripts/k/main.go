@@ -5,11 +5,14 @@
 //	K -l         prints K=2 W.ALPHA W.BETA, the labels sorted
 //	K NAME...    prints NAME=W.ALPHA, NAME=unset, or NAME=(text) for other text
 //	K -e         prints the names of all environment variables, sorted
+//	K -try WHAT  attacks: prints "WHAT: " and the kernel's answer, or done (try_linux.go)
+//	K -old PATH  runs a program where the kernel has no Landlock
 package main
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -29,6 +32,15 @@ func main() {
 	case args[0] == "-l":
 		found := held(known)
 		fmt.Println(strings.Join(append([]string{fmt.Sprintf("K=%d", len(found))}, found...), " "))
+	case args[0] == "-try" && len(args) > 1:
+		err := try(args[1:])
+		if err == nil {
+			err = errors.New("done")
+		}
+		fmt.Printf("%s: %v\n", args[1], err)
+	case args[0] == "-old" && len(args) > 1:
+		fmt.Fprintln(os.Stderr, "K:", old(args[1:]))
+		os.Exit(1)
 	case args[0] == "-e":
 		fmt.Println(strings.Join(names(), "\n"))
 	default:

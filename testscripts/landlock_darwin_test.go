@@ -1,0 +1,3 @@
+package testscripts
+
+func landlock() int { return 0 }
