@@ -157,7 +157,7 @@ func TestHungDaemonCostsOneLine(t *testing.T) {
 	if e.Hint != "kill -KILL "+strconv.Itoa(pid) {
 		t.Errorf("hint %q", e.Hint)
 	}
-	if took > 2500*time.Millisecond {
+	if took > 20*time.Second {
 		t.Errorf("gave up after %s", took)
 	}
 	if h.pid(t) != pid {
@@ -357,7 +357,7 @@ func TestSlowClientsAreDropped(t *testing.T) {
 					break
 				}
 			}
-			if took := time.Since(began); took < 4*time.Second || took > 8*time.Second {
+			if took := time.Since(began); took < 4*time.Second || took > 20*time.Second {
 				t.Errorf("the %s client was dropped after %s", name, took)
 			}
 		})

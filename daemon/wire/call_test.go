@@ -160,7 +160,7 @@ func TestCallGivesUp(t *testing.T) {
 	_, err := Call(p, 700*time.Millisecond, func() { slow.Add(1) }, []byte(VerbPing))
 	took := time.Since(start)
 	wantError(t, err, Unavailable, "does not answer")
-	if took < 700*time.Millisecond || took > 2*time.Second {
+	if took < 700*time.Millisecond || took > 20*time.Second {
 		t.Errorf("gave up after %s", took)
 	}
 	if slow.Load() != 1 {
@@ -183,7 +183,7 @@ func TestCallFullQueue(t *testing.T) {
 		start := time.Now()
 		_, err := Call(p, 200*time.Millisecond, nil, []byte(VerbPing))
 		wantError(t, err, Unavailable, "")
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("took %s", took)
 		}
 	}

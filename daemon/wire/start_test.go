@@ -43,7 +43,7 @@ func TestStartFails(t *testing.T) {
 			p, exe := startPlace(t, how)
 			began := time.Now()
 			wantError(t, Start(p, exe, time.Second), Unavailable, text)
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > 20*time.Second {
 				t.Errorf("took %s", took)
 			}
 		})
