@@ -23,7 +23,8 @@ func allowCommand() *cobra.Command {
 		Long: `Shows what the .keyrack.toml of the worksite in DIR, or in the working directory,
 asks for, or what it asks for since the last approval, and approves it. The
 approval is bound to the directory and to the exact bytes of the file: any change
-withdraws it.`,
+withdraws it. Of a command in from = { exec = [...] } it is also bound to the bytes of
+the program, where a path names it, and of each argument that is a file.`,
 		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			root, err := findRoot(first(args))
@@ -78,7 +79,14 @@ func approve(site *worksite.Site) error {
 		return err
 	}
 	last := store.Last(site)
+	programs, err := site.Programs()
+	if err != nil {
+		return err
+	}
 	lines := worksite.Diff(last, site)
+	for _, word := range worksite.ChangedPrograms(last, site, store.LastPrograms(site), programs) {
+		lines = append(lines, "~ "+worksite.Visible(word)+" has changed")
+	}
 	switch {
 	case len(lines) > 0 && last == nil:
 		say("%s asks for:", site.Name)
@@ -100,7 +108,7 @@ func approve(site *worksite.Site) error {
 	if last == nil || last.Name != site.Name {
 		pointOut(store.Others(site), site.Name)
 	}
-	if err := store.Allow(site); err != nil {
+	if err := store.AllowWith(site, programs); err != nil {
 		return fmt.Errorf("keeping the approval: %w", err)
 	}
 	say("allowed")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,13 @@ func (d *checkup) checkWorksite() {
 		d.warn(part, "keyrack allow", "%s in %s is valid, and waits for your approval", site.Name, worksite.Visible(d.root))
 		return
 	}
+	if programs, err := site.Programs(); err != nil {
+		d.broken(part, "", "%s", err)
+		return
+	} else if !maps.Equal(programs, store.Programs(site)) {
+		d.warn(part, "keyrack allow", "%s: what its commands run has changed since it was approved", site.Name)
+		return
+	}
 	d.ok(part, "%s in %s: valid and approved", site.Name, worksite.Visible(d.root))
 	d.checkSecrets(site)
 }
@@ -74,6 +82,8 @@ func (d *checkup) checkSecrets(site *worksite.Site) {
 		code := w.decide(d.status)
 		f := finding{Part: partSecret, Subject: s.Name, State: partOK, Text: secretName(s) + " " + secretState(s) + confirmState(s)}
 		switch {
+		case w.State == daemon.StateNotAllowed:
+			f.State, f.Mend, f.Text = partWarn, w.Hint, secretName(s)+": "+w.Why
 		case code == 0, code == exitNotAllowed: // given, or after a yes
 		case code == exitMissing && !w.Required:
 			f.Text += ", and not required"

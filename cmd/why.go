@@ -157,6 +157,9 @@ func (w *explanation) decide(s *daemon.Status) int {
 	case daemon.StateLocked:
 		w.Why, w.Hint = "locked", "keyrack unlock"
 		return exitLocked
+	case daemon.StateNotAllowed:
+		w.Hint = "keyrack allow"
+		return exitNotAllowed
 	case daemon.StateMissing:
 		switch {
 		case !w.inRack(): // what is wrong says what mends it

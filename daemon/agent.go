@@ -151,7 +151,8 @@ const (
 	StateMissing    = "missing"
 )
 
-// The further states of a secret, besides StateLocked and StateMissing.
+// The further states of a secret, besides StateLocked, StateMissing and, of one whose
+// command is not the one that was allowed, StateNotAllowed.
 const (
 	StateHeld      = "held"
 	StateAvailable = "available"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -287,6 +288,9 @@ func (l limits) unlockTTL(ttl time.Duration) (time.Duration, error) {
 func (c *Cache) Touch(context.Context) error {
 	c.withdraw()
 	c.mu.Lock()
+	for _, g := range c.grants { // a command of theirs may be allowed now
+		maps.DeleteFunc(g.absent, func(_ string, why error) bool { return statusOf(why) == wire.NotAllowed })
+	}
 	shells := c.changeLocked()
 	c.mu.Unlock()
 	return c.told(shells)

@@ -74,10 +74,7 @@ func (c *Cache) sourceName(p *plan, s worksite.Secret) string {
 	}
 	var names []string
 	for _, from := range words {
-		if from == "" {
-			from = "rack"
-		}
-		names = append(names, worksite.Visible(from))
+		names = append(names, worksite.SourceWords(from))
 	}
 	return strings.Join(names, ", else ")
 }
@@ -218,10 +215,19 @@ func (c *Cache) askTool(ctx context.Context, p *plan, wants []want) (l landing, 
 		batch = append(batch, w.from[0])
 	}
 	place := source.Place{Dir: p.root, Home: os.Getenv("HOME"), Identity: p.limits.identity}
-	for i, got := range c.tools().Ask(ctx, place, batch) {
+	asked := c.now()
+	tools := c.tools()
+	if batch[0].Argv() != nil {
+		tools.Programs = c.store.Programs(p.site)
+	}
+	for i, got := range tools.Ask(ctx, place, batch) {
 		w := wants[i]
 		if got.Err == nil {
-			l.values = append(l.values, fetched{w.name, got.Value, got.Until, w.from[0].String()})
+			var until time.Duration
+			if got.Left != 0 {
+				until = asked + got.Left
+			}
+			l.values = append(l.values, fetched{w.name, got.Value, until, w.from[0].String()})
 			continue
 		}
 		more := w.pass(got.Err.Text, !got.Err.Absent)
@@ -230,6 +236,9 @@ func (c *Cache) askTool(ctx context.Context, p *plan, wants []want) (l landing, 
 			continue
 		}
 		l.problems[w.name] = w.problem()
+		if got.Err.Changed {
+			l.problems[w.name] = &wire.Error{Status: wire.NotAllowed, Message: w.name + ": " + got.Err.Text, Hint: "keyrack allow"}
+		}
 	}
 	return l, next
 }

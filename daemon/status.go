@@ -104,8 +104,12 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 			case problem != nil && secret.Default != nil:
 				out.State = StateDefault
 			case problem != nil:
-				out.Why = strings.TrimPrefix(problem.Error(), secret.Name+" is missing: ")
-				c.blameMissing(s, secret, &wire.Error{Status: wire.Missing, Message: problem.Error()})
+				e := asError(problem)
+				out.Why = strings.TrimPrefix(e.Message, secret.Name+" is missing: ")
+				if e.Status == wire.NotAllowed {
+					out.State, out.Why = StateNotAllowed, strings.TrimPrefix(e.Message, secret.Name+": ")
+				}
+				c.blameMissing(s, secret, &wire.Error{Status: wire.Missing, Message: e.Message, Hint: e.Hint})
 			}
 		case s.Locked || statusOf(problem) == wire.Locked:
 			out.State = StateLocked

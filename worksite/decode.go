@@ -177,14 +177,19 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 	case "description":
 		secret.Description, err = text(n, value)
 	default:
-		return unknown(n, secretKeys, nil)
+		return unknown(n, secretKeys, func() string {
+			if n.name == execScheme {
+				return ": it stands in from, from = { exec = […] }"
+			}
+			return ""
+		})
 	}
 	return err
 }
 
 // from reads a source or an array of them.
 func (s *Site) from(secret *Secret, n *node, value any) error {
-	const what = "from is a source in quotes, or an array of them"
+	const what = "from is a source in quotes, a table with exec, or an array of them"
 	sources, items := []any{value}, []*node{n}
 	if list, ok := value.([]any); ok && len(list) == len(n.items) {
 		sources, items = list, n.items
@@ -192,6 +197,13 @@ func (s *Site) from(secret *Secret, n *node, value any) error {
 	secret.From = nil
 	for i, value := range sources {
 		source, ok := value.(string)
+		if table, isTable := value.(map[string]any); isTable {
+			var err error
+			if source, err = execSource(items[i], table); err != nil {
+				return err
+			}
+			ok = true
+		}
 		if !ok {
 			return fault{items[i].value, what}
 		}

@@ -158,9 +158,7 @@ func commandWords(prefixes []string) string {
 func sourceWords(from []string) string {
 	words := make([]string, len(from))
 	for i, source := range from {
-		if words[i] = Visible(source); source == "" {
-			words[i] = "rack"
-		}
+		words[i] = SourceWords(source)
 	}
 	return strings.Join(words, ", else ")
 }

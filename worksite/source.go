@@ -40,6 +40,7 @@ type scheme struct {
 var schemes = []scheme{
 	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
 	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
+	{execScheme, execForm, func(_, _ string) bool { return true }},
 	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
 	{"gopass", "gopass:NAME or gopass:NAME#KEY", func(_, field string) bool { return !strings.HasPrefix(field, "-") }},
 	{"k8s", "k8s://NAMESPACE/SECRET#KEY", func(path, field string) bool {
@@ -51,7 +52,7 @@ var schemes = []scheme{
 	}},
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
 	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
-	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"}, {name: "exec"},
+	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"},
 	{name: "gcp-sm"}, {name: "infisical"}, {name: "kernel"}, {name: "op"}, {name: "vault"},
 }
 
@@ -71,6 +72,9 @@ func ParseSource(text string) (Source, error) {
 	}
 	if known.fits == nil {
 		return Source{Scheme: name}, ErrUnbuilt
+	}
+	if name == execScheme {
+		return parseExec(rest)
 	}
 	s := Source{Scheme: name}
 	var more bool

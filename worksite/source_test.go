@@ -9,6 +9,9 @@ func TestParseSource(t *testing.T) {
 	for text, want := range map[string]Source{
 		"":                     {},
 		"file:a":               {"file", "a", ""},
+		`exec:["a"]`:           {"exec", `["a"]`, ""},
+		`exec:["a","#\n<"]#/b`: {"exec", `["a","#\n<"]`, "/b"},
+		`exec:["a"]#/b/0#/c`:   {"exec", `["a"]`, "/b/0#/c"},
 		"file:/a b.json#/c/#d": {"file", "/a b.json", "/c/#d"},
 		"dotenv:.env#A_1":      {"dotenv", ".env", "A_1"},
 		"age:s/api.age":        {"age", "s/api.age", ""},
@@ -27,7 +30,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, dotenv:, file:, gopass:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, dotenv:, exec:, file:, gopass:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -35,6 +38,16 @@ func TestNoSource(t *testing.T) {
 		"fiel:hunter2":             `no such kind of source, did you mean "file:"?`,
 		"PASS:hunter2":             `no such kind of source, did you mean "pass:"?`,
 		"vaults://hunter2":         `no such kind of source, did you mean "vault:"?`,
+		"exec:hunter2":             "such a source is written " + execForm,
+		`exec:["hunter2"`:          "such a source is written " + execForm,
+		`exec:["hunter2",null]`:    "such a source is written " + execForm,
+		`exec:["hunter2"]x`:        "such a source is written " + execForm,
+		`exec:["hunter2"]#a`:       "such a source is written " + execForm,
+		`exec:["hunter2"]#/a#`:     "such a source is written " + execForm,
+		`exec:["hunter2"]#/a#/b#/`: "such a source is written " + execForm,
+		`exec:[]`:                  "a command begins with a program",
+		`exec:["--hunter2"]`:       "a program begins with no -",
+		`exec:["hunter2\u0000"]`:   "a command holds no NUL",
 		"pass:":                    "such a source is written pass:NAME or pass:NAME#*",
 		"pass:hunter2#":            "such a source is written pass:NAME or pass:NAME#*",
 		"pass:hunter2#login":       "such a source is written pass:NAME or pass:NAME#*",

@@ -44,6 +44,8 @@ type record struct {
 	Name    string    `json:"name,omitempty"`
 	SHA256  string    `json:"sha256,omitempty"`
 	File    string    `json:"file,omitempty"`
+
+	Programs map[string]string `json:"programs,omitempty"` // as Site.Programs has them
 }
 
 const (
@@ -78,11 +80,43 @@ func (st Store) Denied(root string) bool {
 	return err == nil && r.State == stateDenied
 }
 
-// Allow approves this state of the site in place of any other.
+// Allow approves this state of the site in place of any other, and the files that
+// its commands name as they are now.
 func (st Store) Allow(s *Site) error {
+	programs, err := s.Programs()
+	if err != nil {
+		return err
+	}
+	return st.AllowWith(s, programs)
+}
+
+// AllowWith is Allow with the files as Programs returned them.
+func (st Store) AllowWith(s *Site, programs map[string]string) error {
 	return st.save(s.dir, record{
-		State: stateAllowed, Name: s.Name, SHA256: hex.EncodeToString(s.Digest[:]), File: string(s.raw),
+		State: stateAllowed, Name: s.Name, SHA256: hex.EncodeToString(s.Digest[:]), File: string(s.raw), Programs: programs,
 	})
+}
+
+// Programs are the files that the commands of exactly this state of the site name,
+// as they were approved. It is nil where the state is not approved.
+func (st Store) Programs(s *Site) map[string]string {
+	r, err := st.load(s.dir)
+	if err != nil || r.State != stateAllowed || r.SHA256 != hex.EncodeToString(s.Digest[:]) {
+		return nil
+	}
+	if r.Programs == nil {
+		return map[string]string{}
+	}
+	return r.Programs
+}
+
+// LastPrograms are those of the last approval, whatever state of the file it was of.
+func (st Store) LastPrograms(s *Site) map[string]string {
+	r, err := st.load(s.dir)
+	if err != nil || r.State != stateAllowed {
+		return nil
+	}
+	return r.Programs
 }
 
 // Deny is DenyRoot for the root of s.

@@ -28,24 +28,27 @@ type Tools struct {
 	Arena   *arena.Arena
 	Environ []string      // what tools may see, besides the others'
 	Limit   time.Duration // of one tool, 0 for half a minute
+
+	// Programs are the files of the worksite's own commands, as worksite.Store has them.
+	Programs map[string]string
 }
 
 // Got is what came of one source: a value, which the caller frees, or why there is
-// none. Until is when the source ends the value, counted from the system's start
-// with suspend, 0 where it does not say.
+// none. Left is how long the source lets it be kept after it was asked, 0 where it
+// does not say.
 type Got struct {
 	Value arena.Block
-	Until time.Duration
+	Left  time.Duration
 	Err   *Problem
 }
 
 // Problem is why a source has no value. Absent says that the source works and has
 // none of the name, Down that it can't be had: in both cases another source may
-// stand in. Text is one line for people, and holds nothing that the tool put out
-// as a value.
+// stand in. Changed says that it is not what was approved. Text is one line for
+// people, and holds nothing that the tool put out as a value.
 type Problem struct {
-	Text         string
-	Absent, Down bool
+	Text                  string
+	Absent, Down, Changed bool
 }
 
 func (p *Problem) Error() string { return p.Text }
@@ -76,9 +79,9 @@ func (t Tools) Ask(ctx context.Context, place Place, batch []worksite.Source) []
 	defer cancel()
 	got := t.ask(ctx, place, batch)
 	for i, g := range got {
-		if g.Err != nil {
+		if g.Err != nil && !g.Err.Changed {
 			named := *g.Err
-			named.Text = worksite.Visible(batch[i].String()) + ": " + named.Text
+			named.Text = worksite.SourceWords(batch[i].String()) + ": " + named.Text
 			got[i].Err = &named
 		}
 	}
@@ -124,7 +127,11 @@ func (t Tools) read(ctx context.Context, row *tool, place Place, batch []worksit
 
 // request asks for the fields of a batch, in a file or in an output.
 func (t *tool) request(file string, batch []worksite.Source) request {
-	q := request{verb: verbFields, site: file, value: []byte(t.format)}
+	expiry := t.expiry
+	if t.scheme == "exec" {
+		_, expiry = batch[0].Pointers()
+	}
+	q := request{verb: verbFields, site: file, value: []byte(t.format), key: []byte(expiry)}
 	for _, s := range batch {
 		q.names = append(q.names, t.pointer(s))
 	}
@@ -197,7 +204,7 @@ func (t Tools) field(r io.Reader, h answerHead, got *Got) error {
 		if err != nil {
 			return err
 		}
-		got.Value = block
+		got.Value, got.Left = block, time.Duration(h.until)
 		_, err = io.ReadFull(r, block.Bytes())
 		return err
 	case answerProblem:
@@ -252,7 +259,13 @@ func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Sourc
 		return failed(ctx, nil)
 	}
 	argv := row.fill(s, place)
-	p, err := t.start(job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: timeLeft(ctx)})
+	j := job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: timeLeft(ctx)}
+	if row.scheme == "exec" {
+		if j.approved = t.Programs; j.approved == nil {
+			return &Problem{Text: "it is not approved any more", Changed: true}
+		}
+	}
+	p, err := t.start(j)
 	if err != nil {
 		return down("%v", err)
 	}
@@ -264,6 +277,10 @@ func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Sourc
 	switch {
 	case ctx.Err() != nil:
 		return failed(ctx, nil)
+	case o.Changed != "":
+		return &Problem{Text: worksite.Visible(o.Changed) + " has changed since it was allowed", Changed: true}
+	case o.Missing && row.get == "":
+		return down("there is no %s", worksite.Visible(argv[0]))
 	case o.Missing:
 		return down("%s is not installed, or not in the PATH that the daemon was started with: %s", argv[0], row.get)
 	case o.Problem != "":
@@ -272,7 +289,7 @@ func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Sourc
 		for _, value := range values() {
 			Mask(said.Bytes(), bytes.TrimSpace(value))
 		}
-		return row.explain(s, o.Code, said.Bytes())
+		return row.explain(s, argv[0], o.Code, said.Bytes())
 	case err != nil:
 		return about("%s: %v", argv[0], err)
 	}
@@ -289,7 +306,7 @@ func (t *tool) value(s worksite.Source, out []byte) []byte {
 }
 
 // explain words a tool's failure by what it wrote to standard error.
-func (t *tool) explain(s worksite.Source, code int, said []byte) *Problem {
+func (t *tool) explain(s worksite.Source, program string, code int, said []byte) *Problem {
 	line := errorLine(said)
 	text := fmt.Sprintf("exit code %d", code)
 	if len(line) > 0 {
@@ -298,10 +315,12 @@ func (t *tool) explain(s worksite.Source, code int, said []byte) *Problem {
 	switch {
 	case t.absent != nil && t.absent.Match(said):
 		return absent("%s", text)
+	case t.loggedOut != nil && t.login == "" && t.loggedOut.Match(said):
+		return down("%s", text)
 	case t.loggedOut != nil && t.loggedOut.Match(said):
 		return down("%s: first, in a terminal: %s", text, t.words(s))
 	}
-	return about("%s: %s", t.argv[0], text)
+	return about("%s: %s", program, text)
 }
 
 // errorLine is the first line that says that it is an error, or else the first.

@@ -281,6 +281,9 @@ func TestBatches(t *testing.T) {
 func TestToolsAreComplete(t *testing.T) {
 	for _, name := range worksite.Schemes() {
 		row := toolOf(name)
+		if name == "exec" { // it is the worksite's own
+			continue
+		}
 		if row.argv != nil && row.get == "" {
 			t.Errorf("%s does not say where to get the tool", name)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -30,11 +31,13 @@ const outputFD = 3
 func (q request) fields(w io.Writer) error {
 	find, err := q.finder()
 	for i, name := range q.names {
-		value, problem := []byte(nil), err
+		var value []byte
+		var left time.Duration
+		problem := err
 		if problem == nil {
-			value, problem = find(name)
+			value, left, problem = find(name)
 		}
-		h := answerHead{kind: answerValue, index: uint32(i)}
+		h := answerHead{kind: answerValue, index: uint32(i), until: int64(left)}
 		if problem != nil {
 			h.kind, h.until = answerProblem, int64(typeOf(problem))
 			value = []byte(oneLine([]byte(problem.Error())))
@@ -51,13 +54,27 @@ func (q request) fields(w io.Writer) error {
 	return nil
 }
 
+// finding finds a value by its name, and how long it may be kept, 0 where nothing
+// says so.
+type finding func(name string) (value []byte, left time.Duration, err error)
+
+// lasting is find for values that nothing ends, or all at the same time.
+func lasting(find func(name string) ([]byte, error), left time.Duration) finding {
+	return func(name string) ([]byte, time.Duration, error) {
+		value, err := find(name)
+		return value, left, err
+	}
+}
+
 // finder is what finds a name in the file site, or in a tool's output where that is
-// "". It is of the format value.
-func (q request) finder() (find func(name string) ([]byte, error), err error) {
+// "". It is of the format value; key is the pointer to its expiry.
+func (q request) finder() (finding, error) {
 	var text []byte
+	var err error
 	switch {
 	case string(q.value) == formatKeyring:
-		return keyringItems()
+		find, err := keyringItems()
+		return lasting(find, 0), err
 	case q.site != "":
 		text, err = readRegular(q.site)
 	default:
@@ -68,7 +85,47 @@ func (q request) finder() (find func(name string) ([]byte, error), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return finder(string(q.value), text)
+	find, err := finder(string(q.value), text)
+	if err != nil {
+		return nil, err
+	}
+	left, err := timeOf(text, string(q.key), time.Now())
+	return lasting(find, left), err
+}
+
+// notTimes is where the seconds that are left end and those since 1970 begin: they
+// are as many as in 31 years.
+const notTimes = 1e9
+
+// timeOf is how long after now what stands at pointer lets values be kept, 0 where
+// it says nothing. What has ended already has a moment left, which is over for
+// whoever reads this.
+func timeOf(text []byte, pointer string, now time.Time) (time.Duration, error) {
+	if pointer == "" {
+		return 0, nil
+	}
+	word, err := pointed(text, pointer)
+	if errors.Is(err, ErrNotFound) || err == nil && (len(word) == 0 || string(word) == "0") {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var left time.Duration
+	if end, err := time.Parse(time.RFC3339, string(word)); err == nil {
+		left = end.Sub(now)
+	} else {
+		seconds, err := strconv.ParseFloat(string(word), 64)
+		switch {
+		case err != nil || !(math.Abs(seconds) < 1e11): // also of what is no number
+			return 0, fmt.Errorf("what stands at %s is no time and no number of seconds", printable(pointer))
+		case seconds >= notTimes:
+			left = time.UnixMilli(int64(seconds * 1000)).Sub(now)
+		default:
+			left = time.Duration(max(seconds, 0) * float64(time.Second))
+		}
+	}
+	return max(left, time.Nanosecond), nil
 }
 
 // readRegular reads a regular file. Opening waits for nothing, not even a FIFO.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"keyrack/worksite"
 )
@@ -37,7 +38,7 @@ func FuzzPointed(f *testing.F) {
 // Every source that worksite takes has an argv that can't be read as an option, and
 // a batch of its own.
 func FuzzCommand(f *testing.F) {
-	for _, text := range []string{"pass:a b", "k8s://n/s#k", "sops:a/b#/c", "age:~/x", "keyring:a/b/c", "file:x#/y", "dotenv:x#Y", "gopass:a", "gopass:a#b"} {
+	for _, text := range []string{"pass:a b", "k8s://n/s#k", "sops:a/b#/c", "age:~/x", "keyring:a/b/c", "file:x#/y", "dotenv:x#Y", "gopass:a", "gopass:a#b", `exec:["./a","b"]#/c`} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -46,6 +47,12 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		row := toolOf(s.Scheme)
+		if s.Scheme == "exec" { // it is the worksite's own
+			if len(Command(s, Place{})) == 0 || len(Batches([]worksite.Source{s, s})) != 1 {
+				t.Fatalf("%q has no command of its own", text)
+			}
+			return
+		}
 		argv := Command(s, Place{Dir: "/w", Home: "/h", Identity: "/i"})
 		if len(argv) != len(row.argv) && !(s.Scheme == "gopass" && s.Field == "" && len(argv) == len(row.argv)-1) {
 			t.Fatalf("%q has %q", text, argv)
@@ -59,4 +66,43 @@ func FuzzCommand(f *testing.F) {
 			t.Errorf("%q twice takes %d processes", text, len(got))
 		}
 	})
+}
+
+// Whatever stands for the end of values, they are kept for a while, for a moment where
+// they have ended, or not at all: never for longer than it says.
+func FuzzTimeOf(f *testing.F) {
+	for _, text := range []string{`3600`, `"3600"`, `0`, `null`, `-1`, `1.5`, `1e30`, `"NaN"`, `1893456000`, `"2030-01-01T00:00:00Z"`, `"2020-01-01T00:00:00+00:00"`, `"2030-01-01 00:00"`, `{}`} {
+		f.Add(text)
+	}
+	now := time.Date(2029, 12, 31, 23, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		left, err := timeOf([]byte(`{"a":`+text+`}`), "/a", now)
+		if err != nil || left < 0 {
+			if left != 0 {
+				t.Fatalf("%s is kept for %s, %v", text, left, err)
+			}
+			return
+		}
+		var seconds float64
+		if json.Unmarshal([]byte(text), &seconds) == nil && seconds > 0 && seconds < notTimes && left.Seconds() > seconds+1e-6 {
+			t.Errorf("%s is kept for %s", text, left)
+		}
+	})
+}
+
+func TestTimeOf(t *testing.T) {
+	now := time.Date(2029, 12, 31, 23, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		`3600`: time.Hour, `"3600"`: time.Hour, `0.5`: time.Second / 2, `1893456000`: time.Hour, `"2030-01-01T00:00:00Z"`: time.Hour, `"2030-01-01T02:00:00.5+01:00"`: 2*time.Hour + time.Second/2,
+		`0`: 0, `null`: 0, `""`: 0, `-5`: 1, `"2020-01-01T00:00:00Z"`: 1,
+		`"soon"`: -1, `"NaN"`: -1, `1e300`: -1, `{}`: -1, `true`: -1,
+	} {
+		left, err := timeOf([]byte(`{"a":`+text+`}`), "/a", now)
+		if err != nil {
+			left = -1
+		}
+		if left != want {
+			t.Errorf("%s: %s (%v), want %s", text, left, err, want)
+		}
+	}
 }

@@ -75,32 +75,44 @@ func socketPair() (a, b *os.File, err error) {
 	return os.NewFile(uintptr(pair[0]), "runner"), os.NewFile(uintptr(pair[1]), "runner"), nil
 }
 
-// job is one tool to run.
+// job is one tool to run. Where approved is not nil, it is a command of a
+// worksite's, and runs only where the files that it names are those.
 type job struct {
 	argv, env []string
 	dir       string
 	limit     time.Duration
+	approved  map[string]string
 }
 
 // request is the job on its way. Only lengths bound its parts: a directory's name
 // may hold any byte but NUL.
 func (j job) request() request {
-	return request{verb: verbRun, dir: j.dir, limit: j.limit, value: []byte(strings.Join(j.env, "\x00")), names: j.argv}
+	q := request{verb: verbRun, dir: j.dir, limit: j.limit, value: []byte(strings.Join(j.env, "\x00")), names: j.argv}
+	if j.approved != nil {
+		q.key, _ = json.Marshal(j.approved) // texts always can be
+	}
+	return q
 }
 
 func (q request) job() (job, error) {
 	if q.verb != verbRun || len(q.names) == 0 {
 		return job{}, errRequest
 	}
-	return job{argv: q.names, env: strings.Split(string(q.value), "\x00"), dir: q.dir, limit: q.limit}, nil
+	j := job{argv: q.names, env: strings.Split(string(q.value), "\x00"), dir: q.dir, limit: q.limit}
+	if len(q.key) > 0 && json.Unmarshal(q.key, &j.approved) != nil {
+		return job{}, errRequest
+	}
+	return j, nil
 }
 
 // outcome is what became of a tool: Missing is set where there is none of the name,
-// Problem where it could not be started.
+// Problem where it could not be started, Changed where a file is not the one that was
+// approved.
 type outcome struct {
 	Code    int
 	Missing bool
 	Problem string
+	Changed string
 }
 
 var errNoRunner = errors.New("the process that runs tools is gone: keyrack daemon stop")
@@ -235,12 +247,20 @@ func runJob(files [4]*os.File) {
 // run starts the tool in a session of its own, without a terminal, and waits for
 // it. It closes out and errs as soon as the tool has them.
 func (j job) run(request io.Reader, out, errs *os.File) outcome {
-	cmd := exec.Command(j.argv[0], j.argv[1:]...)
+	cmd, o := j.command()
+	if cmd == nil {
+		out.Close()
+		errs.Close()
+		return o
+	}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = j.dir, j.env, out, errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err := startApart(cmd)
 	out.Close()
 	errs.Close()
+	for _, program := range cmd.ExtraFiles {
+		program.Close()
+	}
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, exec.ErrDot):
 		return outcome{Missing: true}

@@ -19,8 +19,9 @@ type tool struct {
 	// argv is run in the worksite's directory. {path} stands for what the source names,
 	// {file} for the same as the absolute path of a file, {dir} and {base} for what
 	// comes before its last slash and after, {identity} for the file that the person's
-	// config names, {field} for the field, where there is one. Where argv is nil keyrack
-	// itself reads the file {path}.
+	// config names, {field} for the field, where there is one. {argv} is the whole
+	// command that the source names. Where argv is nil keyrack itself reads the file
+	// {path}.
 	argv []string
 
 	// format is how values stand in the output, or the file, that one process has for
@@ -28,10 +29,16 @@ type tool struct {
 	// Where format is "" the output is one value.
 	format, field string
 
+	// expiry is the pointer to what the output says about the end of its values: a time
+	// (RFC 3339, or in seconds since 1970) or the number of seconds that are left. "" for
+	// nothing.
+	expiry string
+
 	together bool // one process answers for all sources of the scheme
 
 	firstLine string // the field with which the whole output is the value; else its first line is. "" for always
 	env       []string
+	allEnv    bool           // it may see what is there for the sake of other tools
 	absent    *regexp.Regexp // of the first line of standard error: there is no such value
 	loggedOut *regexp.Regexp // nobody is logged in
 	login     string         // the command for that, as argv is written
@@ -48,6 +55,7 @@ var tools = []tool{
 		get:    "https://github.com/FiloSottile/age#installation",
 	},
 	{scheme: "dotenv", format: formatDotenv, field: "{field}"},
+	{scheme: "exec", argv: []string{"{argv}"}, format: formatFile, field: "{field}", allEnv: true, loggedOut: regexp.MustCompile("")},
 	{scheme: "file", format: formatFile, field: "{field}"},
 	{
 		scheme:    "gopass",
@@ -128,6 +136,9 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 		"{dir}", s.Path[:max(slash, 0)], "{base}", s.Path[slash+1:])
 	var argv []string
 	for _, word := range t.argv {
+		if word == "{argv}" {
+			return s.Argv()
+		}
 		if word != "{field}" || s.Field != "" {
 			argv = append(argv, filler.Replace(word))
 		}
@@ -139,6 +150,9 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 // pointer already.
 func (t *tool) pointer(s worksite.Source) string {
 	field := s.Field
+	if t.scheme == "exec" {
+		field, _ = s.Pointers()
+	}
 	if t.format == formatJSON && strings.HasPrefix(field, "/") {
 		return field
 	}
@@ -160,6 +174,9 @@ func (t *tool) words(s worksite.Source) string {
 // environ is the part of environ that the tool may see: all but what is there for
 // the sake of other tools.
 func (t *tool) environ(environ []string) []string {
+	if t.allEnv {
+		return environ
+	}
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return slices.Contains(Variables(), name) && !slices.Contains(t.env, name)
@@ -184,6 +201,8 @@ func Batches(sources []worksite.Source) [][]int {
 		switch row := toolOf(s.Scheme); {
 		case row.together:
 			key = worksite.Source{Scheme: s.Scheme}
+		case row.scheme == "exec":
+			_, key.Field = s.Pointers()
 		case row.format != "":
 			key.Field = ""
 		}
