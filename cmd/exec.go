@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -95,15 +96,9 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 	if query.Want, err = wants(status, argv, how); err != nil {
 		return err
 	}
-	grant, err := client.Grant(ctx, query)
+	grant, err := granted(ctx, client, query, argv)
 	if err != nil {
 		return err
-	}
-	if grant.Status == wire.Unconfirmed {
-		waits := strings.Join(grant.Lines, ", ")
-		if grant, err = confirm(ctx, client, query, argv, waits); err != nil {
-			return codeError(report(err))
-		}
 	}
 	change := hook.Change(grant, nil)
 	for _, line := range change.Say {
@@ -122,9 +117,27 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 	}
 	environ := hook.Environ(os.Environ(), vars)
 	if how.masked {
-		return runMasked(argv, environ, secretsOf(status, change.Put))
+		secrets, err := secretsOf(status, change.Put)
+		if err != nil {
+			return err
+		}
+		return runMasked(argv, environ, secrets)
 	}
 	return replace(argv, environ)
+}
+
+// granted is what the daemon gives to the command argv, after a person's yes where it
+// takes one.
+func granted(ctx context.Context, client *daemon.Client, query daemon.Query, argv []string) (*wire.Grant, error) {
+	grant, err := client.Grant(ctx, query)
+	if err != nil || grant.Status != wire.Unconfirmed {
+		return grant, err
+	}
+	waits := strings.Join(grant.Lines, ", ")
+	if grant, err = confirm(ctx, client, query, argv, waits); err != nil {
+		return nil, codeError(report(err))
+	}
+	return grant, nil
 }
 
 // asFiles are vars with the path of a file, which the command inherits, in place of
@@ -144,13 +157,22 @@ func asFiles(status *daemon.Status, vars []shells.Var) ([]shells.Var, error) {
 	return vars, nil
 }
 
-// secretsOf are vars without those that stand in the worksite's file, as defaults.
-func secretsOf(status *daemon.Status, vars []shells.Var) []shells.Var {
-	return slices.DeleteFunc(vars, func(v shells.Var) bool {
-		return slices.ContainsFunc(status.Secrets, func(s daemon.SecretStatus) bool {
-			return s.Env == v.Name && s.State == daemon.StateDefault
-		})
-	})
+// secretsOf are vars without those that stand in the worksite's file, as defaults, and
+// with what stands in the file of one that has a name.
+func secretsOf(status *daemon.Status, vars []shells.Var) (secrets []shells.Var, err error) {
+	for _, v := range vars {
+		i := slices.IndexFunc(status.Secrets, func(s daemon.SecretStatus) bool { return s.Env == v.Name })
+		switch {
+		case i >= 0 && status.Secrets[i].State == daemon.StateDefault:
+			continue
+		case i >= 0 && status.Secrets[i].As == worksite.AsTmpfile:
+			if v.Value, err = os.ReadFile(string(v.Value)); err != nil {
+				return nil, fmt.Errorf("the file of %s: %w", v.Name, err)
+			}
+		}
+		secrets = append(secrets, v)
+	}
+	return secrets, nil
 }
 
 // wants names the secrets with a "for" or as a file that argv may have: those that are
@@ -163,7 +185,7 @@ func wants(status *daemon.Status, argv []string, how execution) ([]string, error
 	var names []string
 	for _, s := range status.Secrets {
 		switch {
-		case s.For == nil && s.As != worksite.AsFile: // it is given unasked
+		case s.For == nil && s.As == worksite.AsEnv: // it is given unasked
 		case how.fromHook && s.For != nil && len(s.For) == 0: // typed at a prompt, it is no keyrack exec
 		case isFor(s, argv, status.Root, dir):
 			names = append(names, s.Name)

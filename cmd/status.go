@@ -138,6 +138,8 @@ func forState(s daemon.SecretStatus) string {
 	switch {
 	case s.As == worksite.AsFile:
 		return "; as a file for " + commandsOf(s)
+	case s.As == worksite.AsTmpfile:
+		return "; as a file with a name for " + commandsOf(s)
 	case s.For == nil:
 		return ""
 	}

@@ -238,7 +238,7 @@ func (w *explanation) lines(now time.Time) string {
 // commandsOf says which commands s is for.
 func commandsOf(s daemon.SecretStatus) string {
 	switch {
-	case s.For == nil && s.As == worksite.AsFile:
+	case s.For == nil && s.As != worksite.AsEnv:
 		return "keyrack exec alone"
 	case s.For == nil:
 		return "each command"

@@ -80,6 +80,7 @@ type Query struct {
 	Only    worksite.Digest
 
 	with *assent
+	by   *peer // who asks over the socket
 }
 
 // Item names one value in the rack.

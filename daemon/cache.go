@@ -62,6 +62,7 @@ type Cache struct {
 	shells  map[int]shell
 	sealing sealing
 	emptied func()
+	lending int // files of commands that run
 
 	auditDir string
 	audit    *audit.Log // nil for none
@@ -83,6 +84,8 @@ type grant struct {
 	again  map[string]time.Duration
 
 	from map[string]string // which source a value came from
+
+	lent map[string]map[*lent]struct{} // files that hold a value, by its name
 }
 
 // NewCache makes a cache that holds nothing. It is locked if the last one was. It
@@ -112,6 +115,7 @@ func NewCache(o Options) (*Cache, error) {
 		c.itself(audit.Start, "")
 	}
 	c.locked = c.marked()
+	_ = os.RemoveAll(filesDir(c.place)) // of a daemon that crashed; what can't be removed is refused when a file is made
 	c.life, c.end = context.WithCancel(context.Background())
 	c.mu.Lock()
 	c.word = newWord()
@@ -137,6 +141,7 @@ func (c *Cache) close() {
 	c.flights.Wait()
 	c.alarm.close()
 	c.arena.Close()
+	_ = os.RemoveAll(filesDir(c.place)) // the next daemon tries again
 	err := os.Remove(c.place.Generation)
 	urgeAll(shells)
 	c.itself(audit.Stop, "")
@@ -161,7 +166,7 @@ func (c *Cache) empty() bool {
 
 func (c *Cache) emptyLocked() bool {
 	// One that is to lock itself stays until it has.
-	if _, idles := c.idle.endLocked(); idles || c.key != (held{}) {
+	if _, idles := c.idle.endLocked(); idles || c.key != (held{}) || c.lending > 0 {
 		return false
 	}
 	for _, g := range c.grants {

@@ -93,6 +93,7 @@ func (c *Cache) emptyGrantLocked(g *grant) {
 
 // dropLocked wipes one value of g, if it has it.
 func (c *Cache) dropLocked(g *grant, name string) {
+	c.takeBackLocked(g, name)
 	c.releaseLocked(g.values[name])
 	delete(g.values, name)
 }

@@ -150,13 +150,30 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 		case ok && c.confirm.waitsLocked(p, s, q.with):
 			waiting = append(waiting, s.Name)
 		case ok:
-			a.vars = append(a.vars, variable{name: s.Variable(), held: h})
+			v := variable{name: s.Variable(), held: h}
+			if s.As == worksite.AsTmpfile && q.Only == (worksite.Digest{}) { // a helper hands the value on
+				if v, err = c.lendLocked(g, s, v, q.by); errors.Is(err, seal.ErrEnded) {
+					c.endedLocked(g)
+					return frame{}, 0, failed(changedTooFast)
+				}
+				if err != nil {
+					a.refuse(ofSite(p.site.Name, err))
+					continue
+				}
+			}
+			a.vars = append(a.vars, v)
 			a.names = append(a.names, s.Name)
 			if until == 0 || h.until < until {
 				until = h.until
 			}
 		case problems[s.Name] != nil:
 			absent(a, p, s, problems[s.Name])
+			if s.As == worksite.AsTmpfile && s.Default != nil {
+				last := &a.vars[len(a.vars)-1]
+				if *last, err = c.lendLocked(g, s, *last, q.by); err != nil {
+					a.refuse(ofSite(p.site.Name, err))
+				}
+			}
 		case a.Status == wire.OK: // it ended between fetch and now
 			a.refuse(failed(changedTooFast))
 		}
@@ -209,7 +226,7 @@ const commandLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 
 // wants says whether what q asks for may have s.
 func (q Query) wants(s worksite.Secret) bool {
-	return s.For == nil && s.As != worksite.AsFile && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
+	return s.For == nil && s.As == worksite.AsEnv && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
 }
 
 // check refuses what is asked for by another state of the file than the one that p

@@ -146,6 +146,7 @@ var errOvertaken error = failed(changedTooFast)
 // stopped meanwhile gives none of it out.
 func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Query) {
 	who := s.who(from, q)
+	q.by = from
 	for range 3 {
 		f, t := s.cache.prepare(ctx, q)
 		logged := false

@@ -40,9 +40,17 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 
 func (w *world) secrets() string { return filepath.Join(w.work, ".secrets") }
 
+// memory is a tmpfs, as the place of $XDG_RUNTIME_DIR is.
+var memory = func() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return "/tmp"
+}()
+
 // setup gives a script its own home, places, programs and PATH.
 func setup(env *testscript.Env, v variant, mode string) error {
-	runtime, err := os.MkdirTemp("/tmp", "kr")
+	runtime, err := os.MkdirTemp(memory, "kr")
 	if err != nil {
 		return err
 	}

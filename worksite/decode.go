@@ -154,7 +154,7 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 	case "for":
 		secret.For, err = commands(n, value)
 	case "as":
-		secret.As, err = choice(n, value, AsEnv, AsFile)
+		secret.As, err = choice(n, value, AsEnv, AsFile, AsTmpfile)
 	case "env":
 		if secret.Env, err = text(n, value); err != nil {
 			return err

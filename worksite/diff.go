@@ -85,6 +85,7 @@ func demand(s Secret) string {
 	}
 	add(s.Env != "" && s.Env != s.Name, "as "+s.Env)
 	add(s.As == AsFile, "in a file")
+	add(s.As == AsTmpfile, "in a file with a name")
 	add(s.For != nil, "for "+commandWords(s.For))
 	add(s.TTL != 0, "ttl "+span(s.TTL))
 	add(!s.Required, "optional")

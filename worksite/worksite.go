@@ -23,10 +23,12 @@ const (
 )
 
 // The values of Secret.As: what the command has in its environment, the value or the
-// path of a file.
+// path of a file, which is a descriptor that it inherits, or has a name for as long as
+// it runs.
 const (
-	AsEnv  = "env"
-	AsFile = "file"
+	AsEnv     = "env"
+	AsFile    = "file"
+	AsTmpfile = "tmpfile"
 )
 
 // The values of Secret.Confirm: whether a person must say yes before the value is
@@ -82,7 +84,7 @@ type Secret struct {
 	From        []string      // sources in the order to try, at least one; "" is the rack
 	TTL         time.Duration // 0: the worksite's
 	For         []string      // prefixes of commands; nil is every command, empty is none
-	As          string        // AsEnv or AsFile
+	As          string        // AsEnv, AsFile or AsTmpfile
 	Env         string        // "" where the file doesn't say: see Variable
 	Required    bool
 	Confirm     string  // ConfirmNever, ConfirmSession or ConfirmAlways
