@@ -127,15 +127,9 @@ func showCommands(site *worksite.Site) error {
 	}
 	place := source.Place{Dir: site.Root, Home: os.Getenv("HOME"), Identity: identity}
 	var commands []string
-	for _, secret := range site.Secrets {
-		for _, from := range secret.From {
-			s, err := worksite.ParseSource(from)
-			if err != nil || from == "" {
-				continue
-			}
-			if argv := source.Command(s, place); argv != nil {
-				commands = append(commands, "  "+commandLine(argv))
-			}
+	for _, sources := range inTurn(site) {
+		for _, argv := range source.Commands(sources, place) {
+			commands = append(commands, "  "+commandLine(argv))
 		}
 	}
 	if len(commands) > 0 {
@@ -147,6 +141,24 @@ func showCommands(site *worksite.Site) error {
 		}
 	}
 	return nil
+}
+
+// inTurn are the first sources of all secrets, which are asked together, then the
+// second ones, and so on.
+func inTurn(site *worksite.Site) (turns [][]worksite.Source) {
+	for _, secret := range site.Secrets {
+		for i, from := range secret.From {
+			s, err := worksite.ParseSource(from)
+			if err != nil || from == "" {
+				continue
+			}
+			for len(turns) <= i {
+				turns = append(turns, nil)
+			}
+			turns[i] = append(turns[i], s)
+		}
+	}
+	return turns
 }
 
 // commandLine is argv as it could be typed, with nothing that acts on a terminal.

@@ -17,7 +17,7 @@ ttl = "30m"
 export = "tree"
 [secrets]
 Z = ""
-A = "op://x/y z"
+A = "op://x/y/z z"
 B = { from = ["", "pass:b"], env = "C", as = "file", for = ["make deploy", "tf"], ttl = "15m", required = false, confirm = "always", default = "dflt", description = "what it is" }
 D = { for = [], default = "" }
 E = { env = "E" }
@@ -25,7 +25,7 @@ E = { env = "E" }
 			"+ export tree: for as long as a shell is inside",
 			"+ ttl 30m",
 			"+ Z from rack",
-			"+ A from op://x/y z",
+			"+ A from op://x/y/z z",
 			"+ B from rack, else pass:b, as C, in a file, for make deploy, tf, ttl 15m, optional, confirm always, default \"dflt\" (what it is)",
 			`+ D from rack, for keyrack exec and helpers alone, default ""`,
 			"+ E from rack",
@@ -37,7 +37,7 @@ E = { env = "E" }
 		"added, gone":      {"name='n'\n[secrets]\nA=''\nB=''\nC=''", "name='n'\n[secrets]\nC=''\nD=''", []string{"+ D from rack", "- A", "- B"}},
 		"top":              {"name='n'\n[secrets]", "name='m'\nttl='9h'\nexport='tree'\n[secrets]", []string{"~ name m, was n", "~ export tree: for as long as a shell is inside, was command: while a command runs", "~ ttl 9h, was the default"}},
 		"top, back":        {"name='n'\nttl='9h'\nexport='tree'\n[secrets]", "name='n'\n[secrets]", []string{"~ export command: while a command runs, was tree: for as long as a shell is inside", "~ ttl the default, was 9h"}},
-		"source":           {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA='op://x'", []string{"~ A from op://x, was rack"}},
+		"source":           {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA='op://x/y/z'", []string{"~ A from op://x/y/z, was rack"}},
 		"order of sources": {"name='n'\n[secrets]\nA={from=['','pass:x']}", "name='n'\n[secrets]\nA={from=['pass:x','']}", []string{"~ A from pass:x, else rack, was rack, else pass:x"}},
 		"ttl":              {"name='n'\n[secrets]\nA={ttl='1h'}\nB=''", "name='n'\n[secrets]\nA={ttl='90m'}\nB={ttl='1s'}", []string{"~ A ttl 1h30m, was 1h", "~ B ttl 1s, was the worksite's"}},
 		"env":              {"name='n'\n[secrets]\nA=''", "name='n'\n[secrets]\nA={env='B'}", []string{"~ A env B, was A"}},

@@ -56,7 +56,7 @@ func TestRead(t *testing.T) {
 		"empty":    {"[secrets]", Site{}},
 		"top": {"name = 'a/b'\nttl = '90m'\nexport = \"tree\"\n[secrets]",
 			Site{Name: "a/b", TTL: 90 * time.Minute, Export: ExportTree}},
-		"source":   {"[secrets]\nA = 'op://x/y'", Site{Secrets: one(func(s *Secret) { s.From = []string{"op://x/y"} })}},
+		"source":   {"[secrets]\nA = 'op://x/y/z'", Site{Secrets: one(func(s *Secret) { s.From = []string{"op://x/y/z"} })}},
 		"an empty": {"[secrets]\nA = {}", Site{Secrets: one(func(*Secret) {})}},
 		"all": {`[secrets.A]
 from = ["", 'pass:x']

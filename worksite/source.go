@@ -2,6 +2,7 @@ package worksite
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -39,10 +40,22 @@ type scheme struct {
 // source's business, whose table has a row for each.
 var schemes = []scheme{
 	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
+	{"aws-sm", "aws-sm://ID or aws-sm://ID#KEY", func(path, _ string) bool { return awsName(path) }},
+	{"aws-ssm", "aws-ssm://NAME or aws-ssm:///PATH/NAME, or that with #KEY", func(path, _ string) bool {
+		return awsName(path) && (path[0] == '/' || !strings.Contains(path, "/") || strings.HasPrefix(path, "arn:"))
+	}},
+	{"az-kv", "az-kv://VAULT/NAME or az-kv://VAULT/NAME#KEY", func(path, _ string) bool { return parts(path) == 2 }},
+	{"bw", "bw://ITEM#FIELD", func(_, field string) bool { return field != "" }},
+	{"bws", "bws://ID or bws://ID#KEY", func(path, _ string) bool { return !strings.Contains(path, "/") }},
+	{"doppler", "doppler://PROJECT/CONFIG/NAME", func(path, field string) bool { return field == "" && parts(path) == 3 }},
 	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
 	{execScheme, execForm, func(_, _ string) bool { return true }},
 	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
+	{"gcp-sm", "gcp-sm://PROJECT/NAME or gcp-sm://PROJECT/NAME#KEY", func(path, _ string) bool { return parts(path) == 2 }},
 	{"gopass", "gopass:NAME or gopass:NAME#KEY", func(_, field string) bool { return !strings.HasPrefix(field, "-") }},
+	{"infisical", "infisical://PROJECT/ENV/NAME or infisical://PROJECT/ENV/FOLDER/NAME", func(path, field string) bool {
+		return field == "" && parts(path) >= 3
+	}},
 	{"k8s", "k8s://NAMESPACE/SECRET#KEY", func(path, field string) bool {
 		return field != "" && strings.Count(path, "/") == 1 && path[0] != '/' && !strings.HasSuffix(path, "/") && !strings.Contains(path, "/-")
 	}},
@@ -50,10 +63,31 @@ var schemes = []scheme{
 		slash := strings.LastIndexByte(path, '/')
 		return field == "" && slash > 0 && slash < len(path)-1
 	}},
+	{"op", "op://VAULT/ITEM/FIELD or op://VAULT/ITEM/SECTION/FIELD", func(path, field string) bool {
+		return field == "" && (parts(path) == 3 || parts(path) == 4) && !strings.Contains(path, "$") // op puts variables in
+	}},
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
 	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
-	{name: "aws-sm"}, {name: "aws-ssm"}, {name: "az-kv"}, {name: "bw"}, {name: "bws"}, {name: "doppler"}, {name: "env"},
-	{name: "gcp-sm"}, {name: "infisical"}, {name: "kernel"}, {name: "op"}, {name: "vault"},
+	{"vault", "vault://MOUNT/PATH#FIELD", func(path, field string) bool { return field != "" && parts(path) >= 2 }},
+	{name: "env"}, {name: "kernel"},
+}
+
+// parts is how many parts path has, 0 where one of them is empty or could be an
+// option.
+func parts(path string) int {
+	all := strings.Split(path, "/")
+	if slices.ContainsFunc(all, func(part string) bool { return part == "" || part[0] == '-' }) {
+		return 0
+	}
+	return len(all)
+}
+
+// awsName says whether aws takes path for a name: it reads what looks like a URL, or
+// like JSON.
+func awsName(path string) bool {
+	return !strings.Contains(path, "://") && !strings.ContainsFunc(path, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_+=.@:!-", r))
+	})
 }
 
 // ErrUnbuilt says that a source is of a kind that is not built yet.

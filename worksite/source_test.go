@@ -7,20 +7,34 @@ import (
 
 func TestParseSource(t *testing.T) {
 	for text, want := range map[string]Source{
-		"":                     {},
-		"file:a":               {"file", "a", ""},
-		`exec:["a"]`:           {"exec", `["a"]`, ""},
-		`exec:["a","#\n<"]#/b`: {"exec", `["a","#\n<"]`, "/b"},
-		`exec:["a"]#/b/0#/c`:   {"exec", `["a"]`, "/b/0#/c"},
-		"file:/a b.json#/c/#d": {"file", "/a b.json", "/c/#d"},
-		"dotenv:.env#A_1":      {"dotenv", ".env", "A_1"},
-		"age:s/api.age":        {"age", "s/api.age", ""},
-		"pass:acme/db":         {"pass", "acme/db", ""},
-		"keyring:a/b/c":        {"keyring", "a/b/c", ""},
-		"sops:a b.yaml#/c/0":   {"sops", "a b.yaml", "/c/0"},
-		"k8s://dev/db#tls.crt": {"k8s", "dev/db", "tls.crt"},
-		"gopass:acme/db#user":  {"gopass", "acme/db", "user"},
-		"pass:acme/db#*":       {"pass", "acme/db", "*"},
+		`exec:["a"]`:               {"exec", `["a"]`, ""},
+		`exec:["a","#\n<"]#/b`:     {"exec", `["a","#\n<"]`, "/b"},
+		`exec:["a"]#/b/0#/c`:       {"exec", `["a"]`, "/b/0#/c"},
+		"":                         {},
+		"file:a":                   {"file", "a", ""},
+		"file:/a b.json#/c/#d":     {"file", "/a b.json", "/c/#d"},
+		"dotenv:.env#A_1":          {"dotenv", ".env", "A_1"},
+		"age:s/api.age":            {"age", "s/api.age", ""},
+		"pass:acme/db":             {"pass", "acme/db", ""},
+		"keyring:a/b/c":            {"keyring", "a/b/c", ""},
+		"sops:a b.yaml#/c/0":       {"sops", "a b.yaml", "/c/0"},
+		"k8s://dev/db#tls.crt":     {"k8s", "dev/db", "tls.crt"},
+		"gopass:acme/db#user":      {"gopass", "acme/db", "user"},
+		"op://Dev/My item/a/b":     {"op", "Dev/My item/a/b", ""},
+		"op://a/b/c?attribute=otp": {"op", "a/b/c?attribute=otp", ""},
+		"aws-sm://app/db#user":     {"aws-sm", "app/db", "user"},
+		"aws-sm://arn:aws:secretsmanager:eu-west-1:1:secret:a/b-AbCdEf": {"aws-sm", "arn:aws:secretsmanager:eu-west-1:1:secret:a/b-AbCdEf", ""},
+		"aws-sm://rds!db-1#/a/b":  {"aws-sm", "rds!db-1", "/a/b"},
+		"aws-ssm:///prod/key":     {"aws-ssm", "/prod/key", ""},
+		"aws-ssm://key:3":         {"aws-ssm", "key:3", ""},
+		"az-kv://v/n":             {"az-kv", "v/n", ""},
+		"bw://my item#a b":        {"bw", "my item", "a b"},
+		"bws://1-2":               {"bws", "1-2", ""},
+		"doppler://p/c/N":         {"doppler", "p/c/N", ""},
+		"gcp-sm://p/n#k":          {"gcp-sm", "p/n", "k"},
+		"infisical://p/dev/a/b/N": {"infisical", "p/dev/a/b/N", ""},
+		"vault://secret/a/b#c":    {"vault", "secret/a/b", "c"},
+		"pass:acme/db#*":          {"pass", "acme/db", "*"},
 	} {
 		got, err := ParseSource(text)
 		if err != nil || got != want || got.String() != text {
@@ -30,7 +44,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, dotenv:, exec:, file:, gopass:, k8s:, keyring:, pass:, sops:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, aws-sm:, aws-ssm:, az-kv:, bw:, bws:, doppler:, dotenv:, exec:, file:, gcp-sm:, gopass:, infisical:, k8s:, keyring:, op:, pass:, sops:, vault:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -66,7 +80,25 @@ func TestNoSource(t *testing.T) {
 		"sops:hunter2":             "such a source is written sops:FILE#KEY or sops:FILE#/json/pointer",
 		"pass:--hunter2":           "what a source names begins with no -",
 		"pass:hunter2\n":           "a source holds no control characters",
-		"op://hunter2/x":           ErrUnbuilt.Error(),
+		"op://hunter2/x":           "such a source is written op://VAULT/ITEM/FIELD or op://VAULT/ITEM/SECTION/FIELD",
+		"op://hunter2/x/$y":        "such a source is written op://VAULT/ITEM/FIELD or op://VAULT/ITEM/SECTION/FIELD",
+		"op://a/-hunter2/x":        "such a source is written op://VAULT/ITEM/FIELD or op://VAULT/ITEM/SECTION/FIELD",
+		"aws-sm://file:///hunter2": "such a source is written aws-sm://ID or aws-sm://ID#KEY",
+		"aws-sm://https://hunter2": "such a source is written aws-sm://ID or aws-sm://ID#KEY",
+		"aws-sm://[\"hunter2\"]":   "such a source is written aws-sm://ID or aws-sm://ID#KEY",
+		"aws-sm://hunter2 --debug": "such a source is written aws-sm://ID or aws-sm://ID#KEY",
+		"aws-ssm://prod/hunter2":   "such a source is written aws-ssm://NAME or aws-ssm:///PATH/NAME, or that with #KEY",
+		"az-kv://hunter2":          "such a source is written az-kv://VAULT/NAME or az-kv://VAULT/NAME#KEY",
+		"az-kv://v/-hunter2":       "such a source is written az-kv://VAULT/NAME or az-kv://VAULT/NAME#KEY",
+		"bw://hunter2":             "such a source is written bw://ITEM#FIELD",
+		"bw://--hunter2#x":         "what a source names begins with no -",
+		"bws://hunter2/x":          "such a source is written bws://ID or bws://ID#KEY",
+		"doppler://hunter2/x":      "such a source is written doppler://PROJECT/CONFIG/NAME",
+		"gcp-sm://hunter2":         "such a source is written gcp-sm://PROJECT/NAME or gcp-sm://PROJECT/NAME#KEY",
+		"infisical://p//hunter2":   "such a source is written infisical://PROJECT/ENV/NAME or infisical://PROJECT/ENV/FOLDER/NAME",
+		"vault://secret/hunter2":   "such a source is written vault://MOUNT/PATH#FIELD",
+		"vault://hunter2#x":        "such a source is written vault://MOUNT/PATH#FIELD",
+		"kernel:hunter2":           ErrUnbuilt.Error(),
 		strings.Repeat("x", 9<<10): none,
 	} {
 		_, err := ParseSource(text)

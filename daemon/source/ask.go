@@ -2,11 +2,13 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,11 +92,19 @@ func (t Tools) Ask(ctx context.Context, place Place, batch []worksite.Source) []
 
 func (t Tools) ask(ctx context.Context, place Place, batch []worksite.Source) []Got {
 	row := toolOf(batch[0].Scheme)
+	if units := row.units(batch); row.argv != nil && len(units) > 1 {
+		return t.askMany(ctx, row, place, batch, units)
+	}
+	return t.askOne(ctx, row, place, batch)
+}
+
+// askOne gets the values of a batch that one run of the tool answers for.
+func (t Tools) askOne(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
 	switch {
 	case row.argv == nil:
 		return t.read(ctx, row, place, batch)
 	case row.format != "":
-		return t.pick(ctx, row, place, batch)
+		return t.pick(ctx, row, row.fill(batch[0], place), place, batch)
 	}
 	got := []Got{t.take(ctx, row, place, batch[0])}
 	for range batch[1:] { // the same once more
@@ -132,8 +142,9 @@ func (t *tool) request(file string, batch []worksite.Source) request {
 		_, expiry = batch[0].Pointers()
 	}
 	q := request{verb: verbFields, site: file, value: []byte(t.format), key: []byte(expiry)}
+	units := t.units(batch)
 	for _, s := range batch {
-		q.names = append(q.names, t.pointer(s))
+		q.names = append(q.names, t.pointer(s, slices.Index(units, t.unit(s))))
 	}
 	return q
 }
@@ -176,7 +187,7 @@ func (t Tools) free(got []Got) {
 }
 
 // pick gets the values of a batch from one run of its tool.
-func (t Tools) pick(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
+func (t Tools) pick(ctx context.Context, row *tool, argv []string, place Place, batch []worksite.Source) []Got {
 	q := row.request("", batch)
 	var got []Got
 	read := func(out *os.File) (err error) {
@@ -189,7 +200,7 @@ func (t Tools) pick(ctx context.Context, row *tool, place Place, batch []worksit
 		}
 		return values
 	}
-	if problem := t.run(ctx, row, place, batch[0], read, values); problem != nil {
+	if problem := t.run(ctx, row, argv, place, batch[0], read, values); problem != nil {
 		t.free(got)
 		return all(len(batch), problem)
 	}
@@ -239,7 +250,7 @@ func (t Tools) take(ctx context.Context, row *tool, place Place, s worksite.Sour
 		return err
 	}
 	lines := func() [][]byte { return bytes.Split(out.Bytes(), []byte("\n")) }
-	if problem := t.run(ctx, row, place, s, read, lines); problem != nil {
+	if problem := t.run(ctx, row, row.fill(s, place), place, s, read, lines); problem != nil {
 		return Got{Err: problem}
 	}
 	first, _, _ := bytes.Cut(out.Bytes(), []byte("\n"))
@@ -251,14 +262,13 @@ func (t Tools) take(ctx context.Context, row *tool, place Place, s worksite.Sour
 
 // run runs the tool of s to its end, has its output read, and says what went wrong.
 // What was read by then is masked in that: values are the parts of it.
-func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Source, read func(*os.File) error, values func() [][]byte) *Problem {
+func (t Tools) run(ctx context.Context, row *tool, argv []string, place Place, s worksite.Source, read func(*os.File) error, values func() [][]byte) *Problem {
 	if slices.Contains(row.argv, "{identity}") && place.Identity == "" {
 		return down(`there is no identity to open it with: age_identity = "FILE" in keyrack's config.toml names one`)
 	}
 	if ctx.Err() != nil {
 		return failed(ctx, nil)
 	}
-	argv := row.fill(s, place)
 	j := job{argv: argv, env: row.environ(t.Environ), dir: place.Dir, limit: timeLeft(ctx)}
 	if row.scheme == "exec" {
 		if j.approved = t.Programs; j.approved == nil {
@@ -279,10 +289,12 @@ func (t Tools) run(ctx context.Context, row *tool, place Place, s worksite.Sourc
 		return failed(ctx, nil)
 	case o.Changed != "":
 		return &Problem{Text: worksite.Visible(o.Changed) + " has changed since it was allowed", Changed: true}
+	case o.Missing && row.instead != "":
+		return t.run(ctx, row.other(), append([]string{row.instead}, argv[1:]...), place, s, read, values)
 	case o.Missing && row.get == "":
 		return down("there is no %s", worksite.Visible(argv[0]))
 	case o.Missing:
-		return down("%s is not installed, or not in the PATH that the daemon was started with: %s", argv[0], row.get)
+		return down("%s is not installed, or not in the PATH that the daemon was started with: %s", cmp.Or(row.first, argv[0]), row.get)
 	case o.Problem != "":
 		return down("running %s: %s", argv[0], o.Problem)
 	case o.Code != 0 && !errors.Is(err, errTooLong):
@@ -323,15 +335,30 @@ func (t *tool) explain(s worksite.Source, program string, code int, said []byte)
 	return about("%s: %s", program, text)
 }
 
-// errorLine is the first line that says that it is an error, or else the first.
+// sayError matches the lines that say that they are errors, perhaps after one word.
+var sayError = regexp.MustCompile(`(?i)^\W*(\w+\W+)?error\b`)
+
+// errorLine is the first line that says that it is an error, or else the first. Where
+// what is wrong stands on a line of its own, that is added.
 func errorLine(said []byte) []byte {
-	first, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
-	for line := range bytes.Lines(said) {
-		if len(line) >= 5 && bytes.EqualFold(line[:5], []byte("error")) {
-			return bytes.TrimSpace(line)
+	said = bytes.TrimSpace(said)
+	line, rest, _ := bytes.Cut(said, []byte("\n"))
+	for left := said; len(left) > 0; {
+		var next []byte
+		next, left, _ = bytes.Cut(left, []byte("\n"))
+		if sayError.Match(next) {
+			line, rest = next, left
+			break
 		}
 	}
-	return first
+	line = bytes.TrimSpace(line)
+	for more := range bytes.Lines(rest) {
+		more = bytes.TrimSpace(more)
+		if bytes.HasPrefix(more, []byte("* ")) || bytes.HasSuffix(line, []byte(":")) && len(more) > 0 {
+			return slices.Concat(line, []byte(" "), more)
+		}
+	}
+	return line
 }
 
 // maxLine bounds a line of a tool's that is shown, in characters.

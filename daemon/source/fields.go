@@ -168,6 +168,8 @@ const (
 	formatJSON   = "json"   // values at pointers
 	formatBase64 = "base64" // the same, in base64
 
+	formatEnviron = "environ" // variables, each ended by a NUL
+
 	formatKeyring = "keyring" // no file: the items of the OS keyring
 )
 
@@ -176,6 +178,8 @@ func finder(format string, text []byte) (func(field string) ([]byte, error), err
 	switch format {
 	case formatFile, formatJSON:
 		return func(field string) ([]byte, error) { return pointed(text, field) }, nil
+	case formatEnviron:
+		return func(field string) ([]byte, error) { return variable(text, field) }, nil
 	case formatBase64:
 		return func(field string) ([]byte, error) {
 			value, err := pointed(text, field)
@@ -201,17 +205,47 @@ func finder(format string, text []byte) (func(field string) ([]byte, error), err
 	}, nil
 }
 
-// pointed is the value in a JSON text at a pointer (RFC 6901): what a string
-// stands for, anything else as it is written. With no pointer it is the text
-// itself, without the newline that ends its last line.
-func pointed(text []byte, pointer string) ([]byte, error) {
+// variable is the value of a variable in an environment.
+func variable(environ []byte, name string) ([]byte, error) {
+	for _, entry := range bytes.Split(environ, []byte{0}) {
+		if value, ok := bytes.CutPrefix(entry, []byte(name+"=")); ok {
+			return value, nil
+		}
+	}
+	return nil, &openError{"it has no such variable", ErrNotFound}
+}
+
+// pointed is the value in a JSON text at the first of some pointers, a line each,
+// that leads to one. Where there is one at a pointer after a !, none further is tried.
+func pointed(text []byte, pointers string) (value []byte, err error) {
+	for pointer := range strings.SplitSeq(pointers, "\n") {
+		last, stop := strings.CutPrefix(pointer, "!")
+		found, failed := at(text, last)
+		if stop && failed == nil {
+			break
+		}
+		if !stop {
+			value, err = found, failed
+		}
+		if err == nil || !errors.Is(err, ErrNotFound) {
+			break
+		}
+	}
+	return value, err
+}
+
+// at is the value in a JSON text at a pointer (RFC 6901): what a string stands for,
+// anything else as it is written. With no pointer it is the text itself, without the
+// newline that ends its last line. On the way a string that holds JSON is as good as
+// that, and name=text leads into the first object of an array that has it.
+func at(text []byte, pointer string) ([]byte, error) {
 	if pointer == "" {
 		return bytes.TrimSuffix(text, []byte("\n")), nil
 	}
 	if !json.Valid(text) {
 		return nil, errors.New("it is not JSON")
 	}
-	for _, part := range strings.Split(pointer[1:], "/") {
+	for part := range strings.SplitSeq(pointer[1:], "/") {
 		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
 		next, err := member(text, part)
 		if err != nil {
@@ -234,6 +268,10 @@ func pointed(text []byte, pointer string) ([]byte, error) {
 // member is the one of a JSON object or array that part names.
 func member(text []byte, part string) ([]byte, error) {
 	absent := &openError{"it has nothing there", ErrNotFound}
+	var inner string
+	if json.Unmarshal(text, &inner) == nil && json.Valid([]byte(inner)) {
+		text = []byte(inner)
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(text, &object) == nil {
 		if value, ok := object[part]; ok {
@@ -242,8 +280,18 @@ func member(text []byte, part string) ([]byte, error) {
 		return nil, absent
 	}
 	var array []json.RawMessage
+	if json.Unmarshal(text, &array) != nil {
+		return nil, absent
+	}
+	if name, want, ok := strings.Cut(part, "="); ok {
+		for _, item := range array {
+			if value, err := at(item, "/"+escapePart(name)); err == nil && string(value) == want {
+				return item, nil
+			}
+		}
+	}
 	i, err := strconv.Atoi(part)
-	if json.Unmarshal(text, &array) != nil || err != nil || i < 0 || i >= len(array) || strconv.Itoa(i) != part {
+	if err != nil || i < 0 || i >= len(array) || strconv.Itoa(i) != part {
 		return nil, absent
 	}
 	return array[i], nil

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -17,16 +18,17 @@ type tool struct {
 	scheme string
 
 	// argv is run in the worksite's directory. {path} stands for what the source names,
-	// {file} for the same as the absolute path of a file, {dir} and {base} for what
-	// comes before its last slash and after, {identity} for the file that the person's
-	// config names, {field} for the field, where there is one. {argv} is the whole
-	// command that the source names. Where argv is nil keyrack itself reads the file
-	// {path}.
+	// {file} for the same as the absolute path of a file, {1}, {2} and {rest} for what
+	// comes before its first slash, before its second, and after that, {identity} for
+	// the file that the person's config names, {field} for the field, where there is
+	// one. {argv} is the whole command that the source names. Where argv is nil keyrack
+	// itself reads the file {path}.
 	argv []string
 
 	// format is how values stand in the output, or the file, that one process has for
 	// all fields of a path, and field the pointer to one, {field} standing for its name.
-	// Where format is "" the output is one value.
+	// Of several pointers, a line each, the first that leads somewhere counts. Where
+	// format is "" the output is one value.
 	format, field string
 
 	// expiry is the pointer to what the output says about the end of its values: a time
@@ -34,7 +36,9 @@ type tool struct {
 	// nothing.
 	expiry string
 
-	together bool // one process answers for all sources of the scheme
+	together bool  // one process answers for all sources of the scheme
+	many     *many // how one process answers for several of them, nil where it can't
+	tail     bool  // what stands after the path's last slash is the field
 
 	firstLine string // the field with which the whole output is the value; else its first line is. "" for always
 	env       []string
@@ -43,11 +47,17 @@ type tool struct {
 	loggedOut *regexp.Regexp // nobody is logged in
 	login     string         // the command for that, as argv is written
 	listing   bool           // a first line that is {path}, or that with a slash, is a directory's listing, and no value
+	instead   string         // a program that takes the same arguments, run where the first is not there
+	first     string         // the one that is not there, where the other is run
 	get       string         // where to get the tool
 }
 
-// tools are the rows, by scheme.
-var tools = []tool{
+// tools are the rows.
+var tools = slices.Concat(local, remote)
+
+// local are the rows of what needs no server, or, as kubectl, no variable that is a
+// secret.
+var local = []tool{
 	{
 		scheme: "age",
 		argv:   []string{"age", "--decrypt", "--identity", "{identity}", "--", "{file}"},
@@ -69,7 +79,7 @@ var tools = []tool{
 	},
 	{
 		scheme:    "k8s",
-		argv:      []string{"kubectl", "get", "secret", "--namespace", "{dir}", "--output", "json", "--", "{base}"},
+		argv:      []string{"kubectl", "get", "secret", "--namespace", "{1}", "--output", "json", "--", "{2}"},
 		format:    formatBase64,
 		field:     "/data/{field}",
 		env:       []string{"KUBECONFIG"},
@@ -131,9 +141,10 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 	if p.Identity != "" {
 		identity = p.file(p.Identity)
 	}
-	slash := strings.LastIndexByte(s.Path, '/')
+	s = t.named(s)
+	part := append(strings.SplitN(s.Path, "/", 3), "", "")
 	filler := strings.NewReplacer("{path}", s.Path, "{field}", s.Field, "{file}", p.file(s.Path), "{identity}", identity,
-		"{dir}", s.Path[:max(slash, 0)], "{base}", s.Path[slash+1:])
+		"{1}", part[0], "{2}", part[1], "{rest}", part[2])
 	var argv []string
 	for _, word := range t.argv {
 		if word == "{argv}" {
@@ -146,21 +157,46 @@ func (t *tool) fill(s worksite.Source, p Place) []string {
 	return argv
 }
 
-// pointer is where a field stands in the output. One that begins with a slash is a
-// pointer already.
-func (t *tool) pointer(s worksite.Source) string {
-	field := s.Field
-	if t.scheme == "exec" {
-		field, _ = s.Pointers()
-	}
-	if t.format == formatJSON && strings.HasPrefix(field, "/") {
-		return field
-	}
-	if t.format == formatJSON || t.format == formatBase64 {
-		field = strings.NewReplacer("~", "~0", "/", "~1").Replace(field)
-	}
-	return strings.NewReplacer("{field}", field, "{path}", s.Path).Replace(t.field)
+// other is t with the program that is run instead.
+func (t *tool) other() *tool {
+	o := *t
+	o.first, o.instead = t.argv[0], ""
+	o.argv = append([]string{t.instead}, t.argv[1:]...)
+	o.login = strings.Replace(t.login, t.argv[0], t.instead, 1)
+	return &o
 }
+
+// named is s with the field where it belongs.
+func (t *tool) named(s worksite.Source) worksite.Source {
+	if slash := strings.LastIndexByte(s.Path, '/'); t.tail && slash >= 0 {
+		s.Path, s.Field = s.Path[:slash], s.Path[slash+1:]
+	}
+	return s
+}
+
+// pointer is where the field of s stands in the output, n being its number among
+// those that one process answers for. One that begins with a slash is a pointer
+// already.
+func (t *tool) pointer(s worksite.Source, n int) string {
+	s = t.named(s)
+	if t.scheme == "exec" {
+		s.Field, _ = s.Pointers()
+	}
+	field, under := s.Field, ""
+	if t.format == formatJSON || t.format == formatBase64 {
+		if field = escapePart(s.Field); field != "" {
+			under = "/" + field
+		}
+		if t.format == formatJSON && strings.HasPrefix(s.Field, "/") {
+			under = s.Field
+		}
+		s.Path = escapePart(s.Path)
+	}
+	return strings.NewReplacer("/{field}", under, "{field}", field, "{path}", s.Path, "{n}", strconv.Itoa(n)).Replace(t.field)
+}
+
+// escapePart is a name as a part of a pointer (RFC 6901).
+func escapePart(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
 
 // words is the login command for s.
 func (t *tool) words(s worksite.Source) string {
@@ -179,40 +215,25 @@ func (t *tool) environ(environ []string) []string {
 	}
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains(Variables(), name) && !slices.Contains(t.env, name)
+		return among(Variables(), name) && !among(t.env, name)
+	})
+}
+
+// among says whether name is one of names, of which one that ends in a star stands
+// for all that begin with it.
+func among(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		start, open := strings.CutSuffix(n, "*")
+		return n == name || open && strings.HasPrefix(name, start)
 	})
 }
 
 // Variables are the variables that some tools may see besides those that every
-// process of the daemon's has.
+// process of the daemon's has. One that ends in a star stands for all that begin with
+// it.
 func Variables() (names []string) {
 	for _, t := range tools {
 		names = append(names, t.env...)
 	}
 	return names
-}
-
-// Batches says which of sources one process answers for.
-func Batches(sources []worksite.Source) [][]int {
-	var batches [][]int
-	of := map[worksite.Source]int{}
-	for i, s := range sources {
-		key := s
-		switch row := toolOf(s.Scheme); {
-		case row.together:
-			key = worksite.Source{Scheme: s.Scheme}
-		case row.scheme == "exec":
-			_, key.Field = s.Pointers()
-		case row.format != "":
-			key.Field = ""
-		}
-		at, ok := of[key]
-		if !ok {
-			at = len(batches)
-			of[key] = at
-			batches = append(batches, nil)
-		}
-		batches[at] = append(batches[at], i)
-	}
-	return batches
 }

@@ -342,8 +342,15 @@ func shield() (undo func()) {
 // of whoever happened to start it.
 var (
 	keepVariables = []string{"HOME", "USER", "LOGNAME", "PATH", "LANG", "TMPDIR", "DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY",
-		"GNUPGHOME", "KUBECONFIG", "PASSWORD_STORE_DIR", "SOPS_AGE_KEY_FILE"} // the last four for package source's tools
-	keepPrefixes = []string{"LC_", "XDG_"}
+		// for package source's tools:
+		"GNUPGHOME", "KUBECONFIG", "PASSWORD_STORE_DIR", "SOPS_AGE_KEY_FILE",
+		"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+		"AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+		"AWS_DEFAULT_PROFILE", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_PROFILE", "AWS_REGION",
+		"AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_SHARED_CREDENTIALS_FILE", "AWS_USE_FIPS_ENDPOINT", "AWS_WEB_IDENTITY_TOKEN_FILE"}
+	keepPrefixes = []string{"LC_", "XDG_",
+		"AWS_ENDPOINT_URL", "AZURE_", "BAO_", "BITWARDENCLI_", "BWS_", "BW_", "CLOUDSDK_", "DOPPLER_", "INFISICAL_", "OP_", "VAULT_"}
 )
 
 // CleanEnvironment is the part of environ that a daemon gets.

@@ -1,0 +1,164 @@
+package testscripts
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// cmdStore serves the API of a store of secrets, for the real tool of it, which it
+// also sets the variables for. Each request is a line in $WORK/store.log.
+//
+//	store aws NAME=VALUE...       Secrets Manager, parameters where NAME begins with a slash, and
+//	                              STS, for the keys AKIAGOOD and, of a role, ASIAROLE
+//	store doppler PROJECT/CONFIG NAME=VALUE...    for the token dp.good
+func cmdStore(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: store aws|doppler ...")
+	}
+	s := &store{log: filepath.Join(worldOf(ts).work, "store.log"), values: map[string]string{}}
+	for _, pair := range args[1:] {
+		name, value, _ := strings.Cut(pair, "=")
+		s.values[name] = value
+	}
+	handler := s.aws
+	if args[0] == "doppler" {
+		s.of, _, _ = strings.Cut(args[1], "=")
+		delete(s.values, s.of)
+		handler = s.doppler
+	}
+	server := httptest.NewServer(http.HandlerFunc(handler))
+	ts.Defer(server.Close)
+	ts.Setenv("AWS_ENDPOINT_URL", server.URL)
+	ts.Setenv("AWS_REGION", "eu-west-1")
+	ts.Setenv("AWS_DEFAULT_REGION", "eu-west-1") // of version 1 of aws
+	ts.Setenv("DOPPLER_API_HOST", server.URL)
+}
+
+type store struct {
+	log    string
+	of     string
+	values map[string]string
+	mu     sync.Mutex // of the log
+}
+
+func (s *store) say(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, err := os.OpenFile(s.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintln(f, line)
+		f.Close()
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (s *store) aws(w http.ResponseWriter, r *http.Request) {
+	target := r.Header.Get("X-Amz-Target")
+	_, action, _ := strings.Cut(target, ".")
+	key := awsKey.FindStringSubmatch(r.Header.Get("Authorization"))
+	if action == "" && r.FormValue("Action") == "AssumeRole" {
+		s.say("AssumeRole")
+		w.Header().Set("Content-Type", "text/xml")
+		fmt.Fprint(w, `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>`+
+			`<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2038-01-01T00:00:00Z</Expiration>`+
+			`</Credentials></AssumeRoleResult></AssumeRoleResponse>`)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	fail := func(kind, message string) {
+		w.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(w).Encode(map[string]string{"__type": kind, "message": message})
+	}
+	if key == nil || key[1] != "AKIAGOOD" && key[1] != "ASIAROLE" {
+		s.say(action + " by nobody")
+		fail("UnrecognizedClientException", "The security token included in the request is invalid.")
+		return
+	}
+	var q struct {
+		SecretID       string `json:"SecretId"`
+		SecretIDList   []string
+		Name           string
+		Names          []string
+		WithDecryption bool
+	}
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		fail("ValidationException", "no JSON")
+		return
+	}
+	names := slices.Concat(q.SecretIDList, q.Names)
+	s.say(fmt.Sprintf("%s %d", action, max(1, len(names))))
+	var found, missing []any
+	for _, name := range names {
+		value, ok := s.values[name]
+		switch {
+		case !ok && q.Names != nil:
+			missing = append(missing, name)
+		case !ok:
+			missing = append(missing, map[string]string{"SecretId": name, "ErrorCode": "ResourceNotFoundException", "Message": "not there"})
+		case q.Names != nil:
+			found = append(found, parameter(name, value, q.WithDecryption))
+		default:
+			found = append(found, map[string]string{"Name": name, "ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:" + name + "-AbCdEf", "SecretString": value})
+		}
+	}
+	value, ok := s.values[q.SecretID+q.Name]
+	switch action {
+	case "GetSecretValue":
+		if !ok {
+			fail("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]string{"Name": q.SecretID, "SecretString": value})
+	case "GetParameter":
+		if !ok {
+			fail("ParameterNotFound", "")
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]any{"Parameter": parameter(q.Name, value, q.WithDecryption)})
+	case "BatchGetSecretValue":
+		json.NewEncoder(w).Encode(map[string]any{"SecretValues": found, "Errors": missing})
+	case "GetParameters":
+		json.NewEncoder(w).Encode(map[string]any{"Parameters": found, "InvalidParameters": missing})
+	default:
+		fail("UnknownOperationException", "")
+	}
+}
+
+func parameter(name, value string, open bool) map[string]string {
+	if !open {
+		value = "AQICAH="
+	}
+	return map[string]string{"Name": name, "Type": "SecureString", "Value": value}
+}
+
+func (s *store) doppler(w http.ResponseWriter, r *http.Request) {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	of := r.FormValue("project") + "/" + r.FormValue("config")
+	s.say(r.URL.Path + " " + of)
+	w.Header().Set("Content-Type", "application/json")
+	fail := func(code int, message string) {
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(map[string]any{"messages": []string{message}, "success": false})
+	}
+	switch {
+	case token != "dp.good":
+		fail(http.StatusUnauthorized, "Invalid Auth token")
+	case r.URL.Path != "/v3/configs/config/secrets/download":
+		fail(http.StatusNotFound, "no such thing")
+	case of != s.of:
+		fail(http.StatusNotFound, "Could not find requested config '"+r.FormValue("config")+"'")
+	default:
+		json.NewEncoder(w).Encode(s.values)
+	}
+}
