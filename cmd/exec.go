@@ -92,7 +92,7 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 	if err != nil {
 		return err
 	}
-	query := daemon.Query{Root: root}
+	query := daemon.Query{Root: root, Has: variablesOf(status)}
 	if query.Want, err = wants(status, argv, how); err != nil {
 		return err
 	}
@@ -138,6 +138,20 @@ func granted(ctx context.Context, client *daemon.Client, query daemon.Query, arg
 		return nil, codeError(report(err))
 	}
 	return grant, nil
+}
+
+// variablesOf are the variables of this process that sources of the worksite name.
+func variablesOf(status *daemon.Status) (names []string) {
+	for _, s := range status.Secrets {
+		names = append(names, s.Variables...)
+	}
+	return withValue(names)
+}
+
+// withValue are those of the variables that this process has. An empty one is none: that is
+// how CI systems give a secret that they do not have.
+func withValue(variables []string) []string {
+	return slices.DeleteFunc(slices.Clone(variables), func(name string) bool { return os.Getenv(name) == "" })
 }
 
 // asFiles are vars with the path of a file, which the command inherits, in place of

@@ -150,6 +150,10 @@ func (r *row) ask(ctx context.Context) (*credentials, error) {
 	}
 	client.Command = "helper-" + r.Kind
 	query := daemon.Query{Root: r.site.Root, Want: r.Names(), Only: r.site.Digest}
+	for _, name := range r.Names() {
+		query.Has = append(query.Has, r.secret(name).Variables()...)
+	}
+	query.Has = withValue(query.Has)
 	grant, err := client.Grant(ctx, query)
 	if err != nil {
 		return nil, err
@@ -251,7 +255,7 @@ func (r *row) until(ctx context.Context, client *daemon.Client) (until time.Time
 	for _, s := range status.Secrets {
 		for _, name := range r.Names() {
 			ends := now.Add(time.Duration(s.LeftSeconds) * time.Second)
-			if s.Name == name && s.State != daemon.StateDefault && (until.IsZero() || ends.Before(until)) {
+			if s.Name == name && s.State != daemon.StateDefault && (s.Held || len(withValue(s.Variables)) == 0) && (until.IsZero() || ends.Before(until)) {
 				until = ends
 			}
 		}

@@ -157,6 +157,10 @@ func (w *explanation) decide(s *daemon.Status) int {
 	case daemon.StateLocked:
 		w.Why, w.Hint = "locked", "keyrack unlock"
 		return exitLocked
+	case daemon.StateEnvironment:
+		if len(withValue(w.Variables)) == 0 {
+			return exitMissing
+		}
 	case daemon.StateNotAllowed:
 		w.Hint = "keyrack allow"
 		return exitNotAllowed

@@ -71,13 +71,16 @@ const DefaultTTL = 8 * time.Hour
 // or as a file, that the command may have, which the others never get: who asks knows what it is
 // about to start. Only, where it is not zero, is the state of the worksite's file from
 // which Want was taken: then what Want names is given, with a "for" or without, and
-// nothing else, and nothing at all where the file is another one now.
+// nothing else, and nothing at all where the file is another one now. Has names the
+// variables that who asks has in its environment, of those that sources name; it
+// takes their values from there itself.
 type Query struct {
 	Root    string
 	Shell   int
 	Command string
 	Want    []string
 	Only    worksite.Digest
+	Has     []string
 
 	with *assent
 	by   *peer // who asks over the socket
@@ -126,7 +129,8 @@ type DaemonStatus struct {
 // SecretStatus is how one secret of a worksite stands. LeftSeconds counts while
 // the value is held. Confirmed says that the yes which Confirm asks for is there. For
 // are the commands that it is for: nil is every one, empty keyrack exec and helpers alone. As is
-// how the command has it; what is a file no shell has.
+// how the command has it; what is a file no shell has. Variables are those that its
+// sources name in the environment of who asks.
 type SecretStatus struct {
 	Name        string   `json:"name"`
 	Env         string   `json:"env"`
@@ -140,6 +144,7 @@ type SecretStatus struct {
 	Confirmed   bool     `json:"confirmed"`
 	For         []string `json:"for"`
 	As          string   `json:"as"`
+	Variables   []string `json:"variables"`
 }
 
 // The states of a worksite.
@@ -159,4 +164,6 @@ const (
 	StateAvailable = "available"
 	StateDefault   = "default"
 	StateUnasked   = "unasked" // no source of it has been asked
+
+	StateEnvironment = "environment" // nothing but a variable of who asks has it, if that is there
 )

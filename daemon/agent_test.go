@@ -284,7 +284,7 @@ func (r *rig) wantStates(state, secrets string) {
 }
 
 func TestAgents(t *testing.T) {
-	for _, b := range slices.Concat(behaviours, forBehaviours) {
+	for _, b := range slices.Concat(behaviours, forBehaviours, variableBehaviours) {
 		t.Run("cache/"+b.name, func(t *testing.T) { b.run(t, newRig(t, b.kind, nil)) })
 		t.Run("client/"+b.name, func(t *testing.T) {
 			r := newRig(t, b.kind, nil)

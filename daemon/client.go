@@ -118,7 +118,7 @@ func decode[T any](answer [][]byte, err error) (T, error) {
 
 // Grant is Agent.
 func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
-	request := fields(wire.VerbGrant, q.Root, c.Command, strings.Join(q.Want, " "), digestText(q.Only))
+	request := fields(wire.VerbGrant, q.Root, c.Command, strings.Join(q.Want, " "), digestText(q.Only), strings.Join(q.Has, " "))
 	if q.Shell != 0 {
 		request = fields(wire.VerbHook, q.Root, strconv.Itoa(q.Shell))
 	}
@@ -130,6 +130,7 @@ func (c *Client) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
 	if err != nil {
 		return nil, asError(err)
 	}
+	grant.TakeOwn()
 	return grant, nil
 }
 

@@ -47,6 +47,7 @@ type question struct {
 	start  string // of the process pid
 	root   string
 	want   []string
+	has    []string
 	only   worksite.Digest
 	digest worksite.Digest
 	until  time.Duration
@@ -126,6 +127,7 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 	}
 	p, err := c.plan(asked.Root)
 	if err == nil {
+		p.has = asked.Has
 		err = asked.check(p)
 	}
 	if err != nil {
@@ -137,14 +139,16 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	q := &question{pid: pid, start: start, root: asked.Root, want: asked.Want, only: asked.Only, digest: p.digest, until: now + questionTime}
+	q := &question{pid: pid, start: start, root: asked.Root, want: asked.Want, only: asked.Only, has: asked.Has, digest: p.digest, until: now + questionTime}
 	q.Token, q.Site = rand.Text(), p.site.Name
 	for _, s := range p.site.Secrets {
-		h, held := c.grants[asked.Root].get(p, s.Name, now)
-		if !held || !asked.wants(s) || !c.confirm.waitsLocked(p, s, nil) {
+		g := c.grants[asked.Root]
+		h, held := g.get(p, s.Name, now)
+		own := p.instead(g, s, held) != ""
+		if !held && !own || !asked.wants(s) || !c.confirm.waitsLocked(p, s, nil) {
 			continue
 		}
-		if h.until < q.until {
+		if !own && h.until < q.until {
 			q.until, q.ends = h.until, s.Name
 		}
 		if s.Confirm == worksite.ConfirmAlways {
@@ -236,7 +240,7 @@ func (c *Cache) redeem(token string, said bool, pid int) (Query, error) {
 	if len(q.Session) > 0 {
 		_ = c.tell(shells) // without the file, shells take everything as changed
 	}
-	return Query{Root: q.root, Want: q.want, Only: q.only, with: &assent{q.digest, q.Names()}}, nil
+	return Query{Root: q.root, Want: q.want, Only: q.only, Has: q.has, with: &assent{q.digest, q.Names()}}, nil
 }
 
 // asked is the open question of process pid if token is its token.
@@ -364,7 +368,7 @@ func (s *server) redeem(ctx context.Context, conn *connection, from *peer, token
 
 // Question is Agent.
 func (c *Client) Question(ctx context.Context, q Query) (*Question, error) {
-	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(q.Root), []byte(strings.Join(q.Want, " ")), []byte(digestText(q.Only))))
+	return decode[*Question](c.plain(ctx, wire.VerbQuestion, []byte(q.Root), []byte(strings.Join(q.Want, " ")), []byte(digestText(q.Only)), []byte(strings.Join(q.Has, " "))))
 }
 
 // Answer is Agent.
@@ -381,6 +385,7 @@ func (c *Client) Answer(ctx context.Context, token string, yes bool) (*wire.Gran
 	if err != nil {
 		return nil, asError(err)
 	}
+	grant.TakeOwn()
 	return grant, nil
 }
 

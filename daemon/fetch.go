@@ -21,6 +21,7 @@ type plan struct {
 	site   *worksite.Site
 	digest worksite.Digest
 	limits limits
+	has    []string // the variables that who asks has
 }
 
 // plan reads and checks the worksite at root. Where the file can be read but may
@@ -127,7 +128,7 @@ func (c *Cache) board(p *plan, shell bool) (f *flight, enough <-chan struct{}) {
 	now := c.now()
 	for _, s := range p.site.Secrets {
 		_, ok := g.get(p, s.Name, now)
-		if !ok && !g.knownLocked(s, at, now, shell) {
+		if !ok && !p.needless(s) && !g.knownLocked(s, at, now, shell) {
 			wants = append(wants, want{name: s.Name, from: sources(s)})
 		}
 	}
@@ -156,7 +157,7 @@ func (c *Cache) holdsAll(p *plan, now time.Duration) bool {
 	defer c.mu.Unlock()
 	g := c.grants[p.root]
 	for _, s := range p.site.Secrets {
-		if _, ok := g.get(p, s.Name, now); !ok {
+		if _, ok := g.get(p, s.Name, now); !ok && !p.needless(s) {
 			return false
 		}
 	}

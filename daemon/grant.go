@@ -55,6 +55,7 @@ func (c *Cache) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
 		if err != nil {
 			return nil, asError(err)
 		}
+		grant.TakeOwn()
 		return grant, nil
 	}
 	return nil, failed(changedTooFast)
@@ -76,6 +77,7 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 		}
 	}
 	if err == nil {
+		p.has = q.Has
 		err = q.check(p)
 	}
 	if err != nil {
@@ -145,10 +147,14 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 	c.confirm.reviseLocked(p)
 	for _, s := range p.site.Secrets {
 		h, ok := g.get(p, s.Name, now)
+		instead := p.instead(g, s, ok)
 		switch {
 		case !q.wants(s): // nor is it said where it is missing
-		case ok && c.confirm.waitsLocked(p, s, q.with):
+		case (ok || instead != "") && c.confirm.waitsLocked(p, s, q.with):
 			waiting = append(waiting, s.Name)
+		case instead != "":
+			a.vars = append(a.vars, named(s, instead))
+			a.names = append(a.names, s.Name)
 		case ok:
 			v := variable{name: s.Variable(), held: h}
 			if s.As == worksite.AsTmpfile && q.Only == (worksite.Digest{}) { // a helper hands the value on

@@ -69,12 +69,12 @@ func (s *server) answer(ctx context.Context, conn *connection, from *peer, reque
 		s.write(conn, (&wire.Error{Status: wire.BadVersion, Message: "this daemon speaks another version of the protocol"}).Fields())
 	case name == wire.VerbHook && len(args) == 2:
 		s.grant(ctx, conn, from, query(args, from.pid))
-	case name == wire.VerbGrant && len(args) >= 1 && len(args) <= 4:
-		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1), Want: strings.Fields(optional(args, 2)), Only: digest(optional(args, 3))})
+	case name == wire.VerbGrant && len(args) >= 1 && len(args) <= 5:
+		s.grant(ctx, conn, from, Query{Root: string(args[0]), Command: optional(args, 1), Want: strings.Fields(optional(args, 2)), Only: digest(optional(args, 3)), Has: strings.Fields(optional(args, 4))})
 	case name == wire.VerbGet && len(args) == 2:
 		s.get(ctx, conn, from, args)
-	case name == wire.VerbQuestion && len(args) >= 1 && len(args) <= 3:
-		s.question(ctx, conn, from, Query{Root: string(args[0]), Want: strings.Fields(optional(args, 1)), Only: digest(optional(args, 2))})
+	case name == wire.VerbQuestion && len(args) >= 1 && len(args) <= 4:
+		s.question(ctx, conn, from, Query{Root: string(args[0]), Want: strings.Fields(optional(args, 1)), Only: digest(optional(args, 2)), Has: strings.Fields(optional(args, 3))})
 	case name == wire.VerbAnswer && (len(args) == 2 || len(args) == 3):
 		s.redeem(ctx, conn, from, string(args[0]), string(args[1]), optional(args, 2))
 	default:

@@ -92,7 +92,7 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 	}
 	for _, secret := range p.site.Secrets {
 		out := SecretStatus{Name: secret.Name, Env: secret.Variable(), Source: c.sourceName(p, secret), TTLSeconds: seconds(p.ttl(secret)),
-			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret), For: secret.For, As: secret.As}
+			Confirm: secret.Confirm, Confirmed: c.confirmed(p, secret), For: secret.For, As: secret.As, Variables: secret.Variables()}
 		remaining, ok := left[secret.Name]
 		switch {
 		case ok:
@@ -106,6 +106,10 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 			case problem != nil:
 				e := asError(problem)
 				out.Why = strings.TrimPrefix(e.Message, secret.Name+" is missing: ")
+				if e.Status == wire.Missing && len(out.Variables) > 0 {
+					out.State = StateEnvironment
+					break
+				}
 				if e.Status == wire.NotAllowed {
 					out.State, out.Why = StateNotAllowed, strings.TrimPrefix(e.Message, secret.Name+": ")
 				}

@@ -139,6 +139,9 @@ func (s *Site) secret(n *node, value any) (Secret, error) {
 				return secret, err
 			}
 		}
+		if secret.As == AsTmpfile && len(secret.Variables()) > 0 { // the daemon makes it, and has no value for it
+			return secret, fault{n.index["as"].value, `what comes from env: is given as "env" or as "file"`}
+		}
 		return secret, nil
 	}
 	return secret, fault{n.value, "a secret is a source in quotes or a table"}

@@ -85,6 +85,7 @@ var refused = []struct{ text, want string }{
 	{"[secrets]\nA = { for = ['make', ' '] }", "2:22: for is an array of commands in quotes"},
 	{"[secrets]\nA = { for = ['make', 1] }", "2:22: for is an array of commands in quotes"},
 	{"[secrets]\nA = { as = 'hunter2' }", `2:12: as is "env", "file" or "tmpfile"`},
+	{"[secrets]\nA = { as = 'tmpfile', from = ['', 'env:B'] }", `2:12: what comes from env: is given as "env" or as "file"`},
 	{"[secrets]\nA = { confirm = 'hunter2' }", `2:17: confirm is "never", "session" or "always"`},
 	{"[secrets]\nA = { required = 'hunter2' }", "2:18: required is true or false"},
 	{"[secrets]\nA = { default = 2 }", "2:17: default is a text in quotes"},

@@ -29,6 +29,9 @@ func (s Source) String() string {
 	return text
 }
 
+// EnvScheme is the kind of source that is a variable of whoever asks.
+const EnvScheme = "env"
+
 // scheme is a kind of source. form is how one is written, fits whether the parts
 // of one are of that form; nil stands for a kind that is not built yet.
 type scheme struct {
@@ -49,6 +52,7 @@ var schemes = []scheme{
 	{"bws", "bws://ID or bws://ID#KEY", func(path, _ string) bool { return !strings.Contains(path, "/") }},
 	{"doppler", "doppler://PROJECT/CONFIG/NAME", func(path, field string) bool { return field == "" && parts(path) == 3 }},
 	{"dotenv", "dotenv:FILE#NAME", func(_, field string) bool { return isVariable(field) }},
+	{EnvScheme, "env:NAME", func(path, field string) bool { return isVariable(path) && field == "" }},
 	{execScheme, execForm, func(_, _ string) bool { return true }},
 	{"file", "file:FILE or file:FILE#/json/pointer", func(_, field string) bool { return field == "" || field[0] == '/' }},
 	{"gcp-sm", "gcp-sm://PROJECT/NAME or gcp-sm://PROJECT/NAME#KEY", func(path, _ string) bool { return parts(path) == 2 }},
@@ -69,7 +73,7 @@ var schemes = []scheme{
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
 	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
 	{"vault", "vault://MOUNT/PATH#FIELD", func(path, field string) bool { return field != "" && parts(path) >= 2 }},
-	{name: "env"}, {name: "kernel"},
+	{name: "kernel"},
 }
 
 // parts is how many parts path has, 0 where one of them is empty or could be an

@@ -11,6 +11,7 @@ func TestParseSource(t *testing.T) {
 		`exec:["a","#\n<"]#/b`:     {"exec", `["a","#\n<"]`, "/b"},
 		`exec:["a"]#/b/0#/c`:       {"exec", `["a"]`, "/b/0#/c"},
 		"":                         {},
+		"env:CI_TOKEN":             {"env", "CI_TOKEN", ""},
 		"file:a":                   {"file", "a", ""},
 		"file:/a b.json#/c/#d":     {"file", "/a b.json", "/c/#d"},
 		"dotenv:.env#A_1":          {"dotenv", ".env", "A_1"},
@@ -44,7 +45,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, aws-sm:, aws-ssm:, az-kv:, bw:, bws:, doppler:, dotenv:, exec:, file:, gcp-sm:, gopass:, infisical:, k8s:, keyring:, op:, pass:, sops:, vault:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, aws-sm:, aws-ssm:, az-kv:, bw:, bws:, doppler:, dotenv:, env:, exec:, file:, gcp-sm:, gopass:, infisical:, k8s:, keyring:, op:, pass:, sops:, vault:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -52,6 +53,9 @@ func TestNoSource(t *testing.T) {
 		"fiel:hunter2":             `no such kind of source, did you mean "file:"?`,
 		"PASS:hunter2":             `no such kind of source, did you mean "pass:"?`,
 		"vaults://hunter2":         `no such kind of source, did you mean "vault:"?`,
+		"env:hunter2-x":            "such a source is written env:NAME",
+		"env:":                     "such a source is written env:NAME",
+		"env:A#hunter2":            "such a source is written env:NAME",
 		"exec:hunter2":             "such a source is written " + execForm,
 		`exec:["hunter2"`:          "such a source is written " + execForm,
 		`exec:["hunter2",null]`:    "such a source is written " + execForm,

@@ -110,6 +110,17 @@ func (s Secret) Variable() string {
 	return s.Name
 }
 
+// Variables names those in the environment of who asks that its sources are.
+func (s Secret) Variables() []string {
+	names := []string{}
+	for _, text := range s.From {
+		if source, err := ParseSource(text); err == nil && source.Scheme == EnvScheme {
+			names = append(names, source.Path)
+		}
+	}
+	return names
+}
+
 // Unbuilt returns an *Error for the first use of what the contract has and this
 // version has not, nil where there is none.
 func (s *Site) Unbuilt() error {

@@ -101,6 +101,8 @@ func (t Tools) ask(ctx context.Context, place Place, batch []worksite.Source) []
 // askOne gets the values of a batch that one run of the tool answers for.
 func (t Tools) askOne(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
 	switch {
+	case row.scheme == worksite.EnvScheme:
+		return all(len(batch), absent("keyrack exec and helpers look for it in their own environment"))
 	case row.argv == nil:
 		return t.read(ctx, row, place, batch)
 	case row.format != "":

@@ -65,6 +65,7 @@ var local = []tool{
 		get:    "https://github.com/FiloSottile/age#installation",
 	},
 	{scheme: "dotenv", format: formatDotenv, field: "{field}"},
+	{scheme: worksite.EnvScheme}, // the daemon has none: see Tools.ask
 	{scheme: "exec", argv: []string{"{argv}"}, format: formatFile, field: "{field}", allEnv: true, loggedOut: regexp.MustCompile("")},
 	{scheme: "file", format: formatFile, field: "{field}"},
 	{

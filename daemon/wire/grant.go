@@ -2,7 +2,9 @@ package wire
 
 import (
 	"errors"
+	"os"
 	"strconv"
+	"strings"
 )
 
 // The modes of a grant, as `export` says in the worksite's file. A grant that
@@ -88,6 +90,19 @@ func ParseGrant(fields [][]byte) (*Grant, error) {
 		g.Vars = append(g.Vars, Var{Name: string(pairs[0]), Value: pairs[1]})
 	}
 	return g, nil
+}
+
+// Own stands before the name of a variable whose value is in the environment of who
+// asked, under the name that stands in its place.
+const Own = "env:"
+
+// TakeOwn puts the values of the caller's own variables where their names stand.
+func (g *Grant) TakeOwn() {
+	for i, v := range g.Vars {
+		if name, own := strings.CutPrefix(v.Name, Own); own {
+			g.Vars[i] = Var{name, []byte(os.Getenv(string(v.Value)))}
+		}
+	}
 }
 
 // Wipe zeroes the values.
