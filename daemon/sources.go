@@ -141,7 +141,7 @@ func (c *Cache) gather(ctx context.Context, p *plan, f *flight, wants []want, la
 			for _, i := range batch {
 				of = append(of, fromTools[i])
 			}
-			slot <- struct{}{} // each is given back within the time of a tool
+			slot <- struct{}{} // each is given back in a bounded time
 			l, next := c.askTool(ctx, p, of)
 			<-slot
 			land(l)

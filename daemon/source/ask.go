@@ -73,12 +73,6 @@ func down(format string, args ...any) *Problem {
 
 // Ask gets the values of one of Batches' batches, in its order.
 func (t Tools) Ask(ctx context.Context, place Place, batch []worksite.Source) []Got {
-	limit := t.Limit
-	if limit == 0 {
-		limit = toolTime
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	got := t.ask(ctx, place, batch)
 	for i, g := range got {
 		if g.Err != nil && !g.Err.Changed {
@@ -98,8 +92,15 @@ func (t Tools) ask(ctx context.Context, place Place, batch []worksite.Source) []
 	return t.askOne(ctx, row, place, batch)
 }
 
+// limited is ctx with the time that one run of a tool has.
+func (t Tools) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(t.Limit, toolTime))
+}
+
 // askOne gets the values of a batch that one run of the tool answers for.
 func (t Tools) askOne(ctx context.Context, row *tool, place Place, batch []worksite.Source) []Got {
+	ctx, cancel := t.limited(ctx)
+	defer cancel()
 	switch {
 	case row.scheme == worksite.EnvScheme:
 		return all(len(batch), absent("keyrack exec and helpers look for it in their own environment"))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"keyrack/worksite"
 )
@@ -80,12 +81,16 @@ func (m *many) fill(units []worksite.Source) (argv []string) {
 	return argv
 }
 
+// atOnce is how many of the things are asked for at the same time that one process
+// for all had not.
+const atOnce = 4
+
 // askMany gets the values of a batch from one run for all of them, and from one for
 // each thing of which that has none.
 func (t Tools) askMany(ctx context.Context, row *tool, place Place, batch, units []worksite.Source) []Got {
-	once := *row
-	once.format, once.field, once.expiry = row.many.format, row.many.field, ""
-	got := t.pick(ctx, &once, row.many.fill(units), place, batch)
+	got := t.askTogether(ctx, row, place, batch, units)
+	slots := make(chan struct{}, atOnce)
+	var runs sync.WaitGroup
 	for _, unit := range units {
 		var of []int
 		var alone []worksite.Source
@@ -97,11 +102,25 @@ func (t Tools) askMany(ctx context.Context, row *tool, place Place, batch, units
 		if slices.ContainsFunc(of, func(i int) bool { return got[i].Err == nil || got[i].Err.Down }) {
 			continue
 		}
-		for n, g := range t.askOne(ctx, row, place, alone) {
-			got[of[n]] = g
-		}
+		slots <- struct{}{}
+		runs.Go(func() {
+			for n, g := range t.askOne(ctx, row, place, alone) {
+				got[of[n]] = g
+			}
+			<-slots
+		})
 	}
+	runs.Wait()
 	return got
+}
+
+// askTogether gets what one run for all of a batch has.
+func (t Tools) askTogether(ctx context.Context, row *tool, place Place, batch, units []worksite.Source) []Got {
+	ctx, cancel := t.limited(ctx)
+	defer cancel()
+	once := *row
+	once.format, once.field, once.expiry = row.many.format, row.many.field, ""
+	return t.pick(ctx, &once, row.many.fill(units), place, batch)
 }
 
 // Commands are the commands that are run at p for the values of sources: one for
