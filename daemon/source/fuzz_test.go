@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,18 +50,25 @@ func FuzzCommand(f *testing.F) {
 		}
 		row := toolOf(s.Scheme)
 		if s.Scheme == "exec" { // it is the worksite's own
-			if len(Command(s, Place{})) == 0 || len(Batches([]worksite.Source{s, s})) != 1 {
+			if len(row.fill(s, Place{})) == 0 || len(Batches([]worksite.Source{s, s})) != 1 {
 				t.Fatalf("%q has no command of its own", text)
 			}
 			return
 		}
-		argv := Command(s, Place{Dir: "/w", Home: "/h", Identity: "/i"})
+		argv := row.fill(s, Place{Dir: "/w", Home: "/h", Identity: "/i"})
 		if len(argv) != len(row.argv) && !(s.Scheme == "gopass" && s.Field == "" && len(argv) == len(row.argv)-1) {
 			t.Fatalf("%q has %q", text, argv)
 		}
 		for i, word := range argv {
 			if strings.HasPrefix(row.argv[i], "{") && (word == "" || word[0] == '-') {
 				t.Errorf("%q has %q", text, argv)
+			}
+		}
+		if row.many != nil {
+			for _, word := range row.many.fill([]worksite.Source{s, s}) {
+				if !slices.Contains(row.many.argv, word) && (word == "" || word[0] == '-') {
+					t.Errorf("%q is %q among others", text, word)
+				}
 			}
 		}
 		if got := Batches([]worksite.Source{s, s}); len(got) != 1 {

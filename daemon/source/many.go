@@ -16,6 +16,7 @@ import (
 type many struct {
 	argv          []string // a word with {path} or {n}, a number, is there once for each of them
 	format, field string   // as those of a tool
+	given         string   // what a value was before the run, where that may have left it so
 	most          int      // how many at once, 0 for any number
 }
 
@@ -120,7 +121,15 @@ func (t Tools) askTogether(ctx context.Context, row *tool, place Place, batch, u
 	defer cancel()
 	once := *row
 	once.format, once.field, once.expiry = row.many.format, row.many.field, ""
-	return t.pick(ctx, &once, row.many.fill(units), place, batch)
+	got := t.pick(ctx, &once, row.many.fill(units), place, batch)
+	for i, s := range batch {
+		given := strings.ReplaceAll(row.many.given, "{path}", s.Path)
+		if got[i].Err == nil && given != "" && string(got[i].Value.Bytes()) == given {
+			t.Arena.Free(got[i].Value)
+			got[i] = Got{Err: absent("%s left it as it is", row.argv[0])}
+		}
+	}
+	return got
 }
 
 // Commands are the commands that are run at p for the values of sources: one for

@@ -113,6 +113,17 @@ esac`
 	}
 }
 
+// A reference is never taken for the value that it leads to.
+func TestLeftAsGiven(t *testing.T) {
+	tools, place := withTool(t, `[ $1 = run ] && shift 3 && exec "$@"; echo "of $2"`)
+	if err := os.Rename(place.Dir+"/pass", place.Dir+"/op"); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(ask(t, tools, place, "op://a/b/c", "op://a/b/d"), "|"); got != "of op://a/b/c|of op://a/b/d" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestErrorLine(t *testing.T) {
 	for said, want := range map[string]string{
 		"\na\nb":                      "a",

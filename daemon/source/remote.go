@@ -122,6 +122,7 @@ var remote = []tool{
 			argv:   []string{"env", "KEYRACK_{n}=op://{path}", "op", "run", "--no-masking", "--", "env", "-0"},
 			format: formatEnviron,
 			field:  "KEYRACK_{n}",
+			given:  "op://{path}",
 		},
 		env:       online("OP_*"),
 		absent:    regexp.MustCompile(`isn't (a vault|an item)|could not find item|couldn't find|does not have a field`),

@@ -134,9 +134,6 @@ func (p Place) file(path string) string {
 	return filepath.Join(p.Dir, path)
 }
 
-// Command is the command that s runs at p, nil where keyrack reads a file itself.
-func Command(s worksite.Source, p Place) []string { return toolOf(s.Scheme).fill(s, p) }
-
 func (t *tool) fill(s worksite.Source, p Place) []string {
 	identity := "AGE_IDENTITY"
 	if p.Identity != "" {
