@@ -64,7 +64,7 @@ is missing; exec passes on the command's own.`
 // commands are all that people call, in the order of the help.
 var commands = []func() *cobra.Command{
 	hookCommand, initCommand, allowCommand, denyCommand, setCommand, getCommand, rmCommand, lsCommand,
-	execCommand, sandboxCommand, scanCommand, helperCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, doctorCommand, demoCommand, rackCommand,
+	execCommand, sandboxCommand, agentCommand, scanCommand, helperCommand, unlockCommand, lockCommand, statusCommand, whyCommand, logCommand, doctorCommand, demoCommand, rackCommand,
 	daemonCommand, completionCommand, versionCommand,
 }
 

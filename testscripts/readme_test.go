@@ -17,8 +17,10 @@ type block struct {
 	lines    []string
 }
 
-func readmeBlocks(t interface{ Fatal(...any) }) []block {
-	text, err := os.ReadFile("../README.md")
+func readmeBlocks(t interface{ Fatal(...any) }) []block { return blocksOf(t, "../README.md") }
+
+func blocksOf(t interface{ Fatal(...any) }, file string) []block {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +102,27 @@ func TestReadmeWorksite(t *testing.T) {
 	}
 	if !found {
 		t.Error("the README shows no worksite file")
+	}
+}
+
+// What docs/editors.md shows of tasks and make is what editors_run.txtar runs.
+func TestEditorsShown(t *testing.T) {
+	script, err := os.ReadFile("testdata/script/editors_run.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, b := range blocksOf(t, "../docs/editors.md") {
+		if b.language != "json" && b.language != "make" {
+			continue
+		}
+		compared++
+		if !strings.Contains(string(script), "\n"+strings.Join(b.lines, "\n")+"\n") {
+			t.Errorf("editors_run.txtar does not have\n%s", strings.Join(b.lines, "\n"))
+		}
+	}
+	if compared != 2 {
+		t.Errorf("docs/editors.md shows %d blocks of JSON and make, not 2", compared)
 	}
 }
 
