@@ -101,11 +101,14 @@ func params(dir string, v variant, mode string) testscript.Params {
 
 // condition answers [bash], [zsh], [fish] (the family), the name of a variant
 // such as [bash51], the mode: [command] or [tree], and
-// [root] where the tests run as root, [landlock] where keyrack sandbox can work.
+// [root] where the tests run as root, [landlock] where keyrack sandbox can work,
+// [keys] where the kernel keeps keys for this user.
 func condition(cond string, v variant, mode string) (bool, error) {
 	switch cond {
 	case "root":
 		return os.Getuid() == 0, nil
+	case "keys":
+		return hasKeys(), nil
 	case "landlock":
 		return landlock() >= 3, nil
 	case "command", "tree":

@@ -1,7 +1,6 @@
 package worksite
 
 import (
-	"errors"
 	"strings"
 	"time"
 )
@@ -131,7 +130,7 @@ func (s *Site) secret(n *node, value any) (Secret, error) {
 	secret := Secret{Name: n.name, From: []string{""}, As: AsEnv, Required: true, Confirm: ConfirmNever, variableAt: n.key}
 	switch v := value.(type) {
 	case string:
-		err := s.from(&secret, n, v)
+		err := secret.take(n, v)
 		return secret, err
 	case map[string]any:
 		for _, k := range n.keys {
@@ -150,7 +149,7 @@ func (s *Site) secret(n *node, value any) (Secret, error) {
 func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 	switch n.name {
 	case "from":
-		err = s.from(secret, n, value)
+		err = secret.take(n, value)
 	case "ttl":
 		secret.TTL, err = ttl(n, value)
 		secret.ttlAt = n.value
@@ -190,8 +189,8 @@ func (s *Site) secretKey(secret *Secret, n *node, value any) (err error) {
 	return err
 }
 
-// from reads a source or an array of them.
-func (s *Site) from(secret *Secret, n *node, value any) error {
+// take reads a source or an array of them.
+func (secret *Secret) take(n *node, value any) error {
 	const what = "from is a source in quotes, a table with exec, or an array of them"
 	sources, items := []any{value}, []*node{n}
 	if list, ok := value.([]any); ok && len(list) == len(n.items) {
@@ -213,10 +212,7 @@ func (s *Site) from(secret *Secret, n *node, value any) error {
 		if strings.ContainsRune(source, 0) {
 			return fault{items[i].value, "a source holds no NUL"}
 		}
-		switch _, err := ParseSource(source); {
-		case errors.Is(err, ErrUnbuilt):
-			s.unbuilt = append(s.unbuilt, fault{items[i].value, err.Error()})
-		case err != nil:
+		if _, err := ParseSource(source); err != nil {
 			return fault{items[i].value, err.Error()}
 		}
 		secret.From = append(secret.From, source)

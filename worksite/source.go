@@ -32,15 +32,15 @@ func (s Source) String() string {
 // EnvScheme is the kind of source that is a variable of whoever asks.
 const EnvScheme = "env"
 
-// scheme is a kind of source. form is how one is written, fits whether the parts
-// of one are of that form; nil stands for a kind that is not built yet.
+// scheme is a kind of source. form is how one is written, fits whether the parts of
+// one are of that form.
 type scheme struct {
 	name, form string
 	fits       func(path, field string) bool
 }
 
-// schemes are all kinds of sources. What is done with one that is built is package
-// source's business, whose table has a row for each.
+// schemes are all kinds of sources. What is done with one is package source's
+// business, whose table has a row for each.
 var schemes = []scheme{
 	{"age", "age:FILE", func(_, field string) bool { return field == "" }},
 	{"aws-sm", "aws-sm://ID or aws-sm://ID#KEY", func(path, _ string) bool { return awsName(path) }},
@@ -63,6 +63,7 @@ var schemes = []scheme{
 	{"k8s", "k8s://NAMESPACE/SECRET#KEY", func(path, field string) bool {
 		return field != "" && strings.Count(path, "/") == 1 && path[0] != '/' && !strings.HasSuffix(path, "/") && !strings.Contains(path, "/-")
 	}},
+	{"kernel", "kernel:DESCRIPTION", func(_, field string) bool { return field == "" }},
 	{"keyring", "keyring:SERVICE/ACCOUNT", func(path, field string) bool {
 		slash := strings.LastIndexByte(path, '/')
 		return field == "" && slash > 0 && slash < len(path)-1
@@ -73,7 +74,6 @@ var schemes = []scheme{
 	{"pass", "pass:NAME or pass:NAME#*", func(_, field string) bool { return field == "" || field == "*" }},
 	{"sops", "sops:FILE#KEY or sops:FILE#/json/pointer", func(_, field string) bool { return field != "" }},
 	{"vault", "vault://MOUNT/PATH#FIELD", func(path, field string) bool { return field != "" && parts(path) >= 2 }},
-	{name: "kernel"},
 }
 
 // parts is how many parts path has, 0 where one of them is empty or could be an
@@ -94,9 +94,6 @@ func awsName(path string) bool {
 	})
 }
 
-// ErrUnbuilt says that a source is of a kind that is not built yet.
-var ErrUnbuilt = errors.New("sources of this kind are not built yet")
-
 // ParseSource reads a source, "" for the rack. Its errors quote nothing of it: it
 // may be a value that stands in the wrong place.
 func ParseSource(text string) (Source, error) {
@@ -107,9 +104,6 @@ func ParseSource(text string) (Source, error) {
 	known := schemeNamed(name)
 	if !found || known == nil {
 		return Source{}, errors.New(noSource(name, found))
-	}
-	if known.fits == nil {
-		return Source{Scheme: name}, ErrUnbuilt
 	}
 	if name == execScheme {
 		return parseExec(rest)
@@ -140,23 +134,17 @@ func schemeNamed(name string) *scheme {
 	return nil
 }
 
-// Schemes are the names of the kinds of sources that are built, in order.
+// Schemes are the names of the kinds of sources, in order.
 func Schemes() (names []string) {
 	for _, s := range schemes {
-		if s.fits != nil {
-			names = append(names, s.name)
-		}
+		names = append(names, s.name)
 	}
 	return names
 }
 
 // noSource words what is no source, with the kind that was perhaps meant.
 func noSource(name string, found bool) string {
-	var names []string
-	for _, s := range schemes {
-		names = append(names, s.name)
-	}
-	if near := nearest(name, names); found && near != "" {
+	if near := nearest(name, Schemes()); found && near != "" {
 		return `no such kind of source, did you mean "` + near + `:"?`
 	}
 	return `a source is "", the rack, or begins with ` + strings.Join(Schemes(), ":, ") + ":; a value itself is no source: keyrack set"

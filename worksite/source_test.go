@@ -12,6 +12,7 @@ func TestParseSource(t *testing.T) {
 		`exec:["a"]#/b/0#/c`:       {"exec", `["a"]`, "/b/0#/c"},
 		"":                         {},
 		"env:CI_TOKEN":             {"env", "CI_TOKEN", ""},
+		"kernel:app: key":          {"kernel", "app: key", ""},
 		"file:a":                   {"file", "a", ""},
 		"file:/a b.json#/c/#d":     {"file", "/a b.json", "/c/#d"},
 		"dotenv:.env#A_1":          {"dotenv", ".env", "A_1"},
@@ -45,7 +46,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestNoSource(t *testing.T) {
-	const none = `a source is "", the rack, or begins with age:, aws-sm:, aws-ssm:, az-kv:, bw:, bws:, doppler:, dotenv:, env:, exec:, file:, gcp-sm:, gopass:, infisical:, k8s:, keyring:, op:, pass:, sops:, vault:; a value itself is no source: keyrack set`
+	const none = `a source is "", the rack, or begins with age:, aws-sm:, aws-ssm:, az-kv:, bw:, bws:, doppler:, dotenv:, env:, exec:, file:, gcp-sm:, gopass:, infisical:, k8s:, kernel:, keyring:, op:, pass:, sops:, vault:; a value itself is no source: keyrack set`
 	for text, want := range map[string]string{
 		"hunter2":                  none,
 		":hunter2":                 none,
@@ -102,7 +103,7 @@ func TestNoSource(t *testing.T) {
 		"infisical://p//hunter2":   "such a source is written infisical://PROJECT/ENV/NAME or infisical://PROJECT/ENV/FOLDER/NAME",
 		"vault://secret/hunter2":   "such a source is written vault://MOUNT/PATH#FIELD",
 		"vault://hunter2#x":        "such a source is written vault://MOUNT/PATH#FIELD",
-		"kernel:hunter2":           ErrUnbuilt.Error(),
+		"kernel:hunter2#a":         "such a source is written kernel:DESCRIPTION",
 		strings.Repeat("x", 9<<10): none,
 	} {
 		_, err := ParseSource(text)

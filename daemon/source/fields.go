@@ -75,6 +75,8 @@ func (q request) finder() (finding, error) {
 	case string(q.value) == formatKeyring:
 		find, err := keyringItems()
 		return lasting(find, 0), err
+	case string(q.value) == formatKernel:
+		return kernelKeys()
 	case q.site != "":
 		text, err = readRegular(q.site)
 	default:
@@ -171,6 +173,7 @@ const (
 	formatEnviron = "environ" // variables, each ended by a NUL
 
 	formatKeyring = "keyring" // no file: the items of the OS keyring
+	formatKernel  = "kernel"  // nor here: the keys that the kernel keeps
 )
 
 // finder reads text in a format and returns what finds a field in it.

@@ -89,6 +89,7 @@ var local = []tool{
 		login:     "kubectl auth whoami",
 		get:       "https://kubernetes.io/docs/tasks/tools/",
 	},
+	{scheme: "kernel", format: formatKernel, field: "{path}", together: true},
 	{scheme: "keyring", format: formatKeyring, field: "{path}", together: true},
 	{
 		scheme:    "pass",

@@ -1,0 +1,3 @@
+package testscripts
+
+func hasKeys() bool { return false }
