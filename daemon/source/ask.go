@@ -338,23 +338,25 @@ func (t *tool) explain(s worksite.Source, program string, code int, said []byte)
 	return about("%s: %s", program, text)
 }
 
-// sayError matches the lines that say that they are errors, perhaps after one word.
-var sayError = regexp.MustCompile(`(?i)^\W*(\w+\W+)?error\b`)
+// sayError matches the lines that say that they are errors, perhaps after one word, or
+// in a frame what the server said.
+var sayError = regexp.MustCompile(`(?i)^\W*(\w+\W+)?error\b|^│\s*Message: `)
 
-// errorLine is the first line that says that it is an error, or else the first. Where
-// what is wrong stands on a line of its own, that is added.
+// errorLine is the first line that says that it is an error, or else the first that
+// says anything. Where what is wrong stands on a line of its own, that is added.
 func errorLine(said []byte) []byte {
-	said = bytes.TrimSpace(said)
-	line, rest, _ := bytes.Cut(said, []byte("\n"))
+	var line, rest []byte
 	for left := said; len(left) > 0; {
 		var next []byte
 		next, left, _ = bytes.Cut(left, []byte("\n"))
-		if sayError.Match(next) {
-			line, rest = next, left
-			break
+		text := bytes.Trim(next, "╭─╮│ \t\r")
+		if found := sayError.Match(next); found || len(line) == 0 {
+			line, rest = text, left
+			if found {
+				break
+			}
 		}
 	}
-	line = bytes.TrimSpace(line)
 	for more := range bytes.Lines(rest) {
 		more = bytes.TrimSpace(more)
 		if bytes.HasPrefix(more, []byte("* ")) || bytes.HasSuffix(line, []byte(":")) && len(more) > 0 {

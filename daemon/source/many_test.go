@@ -131,7 +131,8 @@ func TestErrorLine(t *testing.T) {
 		"Unable\nDoppler Error: no\n": "Doppler Error: no",
 		"no errors\n[ERROR] x: y\n":   "[ERROR] x: y",
 		"Error: \n   0: gone\n\nx":    "Error: 0: gone",
-		"Error making API request.\n\nCode: 403. Errors:\n\n* permission denied": "Error making API request. * permission denied",
+		"Error making API request.\n\nCode: 403. Errors:\n\n* permission denied":                                 "Error making API request. * permission denied",
+		"\n╭──╮\n│      │\n│  Request: GET x │\n│  Response Code: 404 │\n│  Message: Folder not found   │\n│  │": "Message: Folder not found",
 		"": "",
 	} {
 		if got := errorLine([]byte(said)); string(got) != want {
