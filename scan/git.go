@@ -26,7 +26,7 @@ var ErrNoGit = errors.New("no git repository here")
 
 // NewGit finds the repository in which dir lies. environ is that of the programs it runs.
 func NewGit(ctx context.Context, dir string, environ []string) (*Git, error) {
-	g := &Git{ctx: ctx, dir: dir, env: append(environ, "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")}
+	g := &Git{ctx: ctx, dir: dir, env: append(environ, "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "LC_ALL=C")}
 	top, err := g.command("rev-parse", "--show-toplevel").Output()
 	if err != nil {
 		return nil, ErrNoGit

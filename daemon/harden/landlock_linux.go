@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -26,8 +27,9 @@ const (
 		unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM | unix.LANDLOCK_ACCESS_FS_REFER
 )
 
-// devices are what programs need of /dev, which holds the disks as well.
-var devices = []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts"}
+// devices are what programs need of /dev, which holds the disks and the person's other
+// terminals as well.
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
 
 // landlock is a set of rules that is being made.
 type landlock struct {
@@ -101,8 +103,8 @@ func (l *landlock) fill(c Confinement) error {
 			return err
 		}
 	}
-	for _, name := range devices {
-		if err := l.allow("/dev/"+name, readAll|writeFile); err != nil {
+	for _, device := range append(terminals(), devices...) {
+		if err := l.allow(device, readAll|writeFile); err != nil {
 			return err
 		}
 	}
@@ -113,6 +115,19 @@ func (l *landlock) fill(c Confinement) error {
 		return err
 	}
 	return l.readable("/")
+}
+
+// terminals are those that are this process's standard files.
+func terminals() (all []string) {
+	for fd := range 3 {
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err != nil {
+			continue
+		}
+		if path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err == nil {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // readable allows to read dir, but for what is hidden.

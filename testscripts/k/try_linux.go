@@ -68,6 +68,12 @@ func try(args []string) error {
 		return os.Link(target, "stolen")
 	case "rename":
 		return os.Rename(target, "stolen")
+	case "open":
+		fd, err := unix.Open(target, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
 	case "read":
 		_, err := os.ReadFile(target)
 		return err
