@@ -64,7 +64,7 @@ func Close() (State, error) {
 		program, err = os.Executable()
 		return State{First: true, Program: program}, err
 	}
-	if err := Mute(); err != nil {
+	if err := errors.Join(Mute(), unheard()); err != nil {
 		return State{}, err
 	}
 	s := State{Program: program, Keyring: keyring}
@@ -108,7 +108,8 @@ func Again(program string, args, environ []string, files []*os.File) error {
 	// Credentials, and with them keyrings, are a thread's. It ends with this goroutine,
 	// or goes on as the second process.
 	runtime.LockOSThread()
-	environ = append(environ, programVariable+"="+program, keyringVariable+"="+ownKeyring(), "GOTRACEBACK=none")
+	// No signal preempts a goroutine that is copying a value: see unheard.
+	environ = append(environ, programVariable+"="+program, keyringVariable+"="+ownKeyring(), "GOTRACEBACK=none", "GODEBUG=asyncpreemptoff=1")
 	why := runCopy(args, append(environ, againVariable+"="+sealed), files)
 	if why == nil {
 		return nil

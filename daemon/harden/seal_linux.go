@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +75,20 @@ func ownKeyring() string {
 		return "keyctl: " + err.Error()
 	}
 	return strconv.Itoa(id)
+}
+
+// unheard leaves to the kernel, which ignores them, the signals that come unasked: that a
+// child ended, and what wakes other programs. Go's handlers have nothing to do for them,
+// and one that runs while a value is copied leaves the registers, with a piece of it, on
+// the stack that signals have.
+func unheard() error {
+	var standard [4]uint64 // struct sigaction of SIG_DFL, which is all zeros (rt_sigaction(2))
+	for _, signal := range []unix.Signal{unix.SIGCHLD, unix.SIGURG} {
+		if _, _, errno := unix.Syscall6(unix.SYS_RT_SIGACTION, uintptr(signal), uintptr(unsafe.Pointer(&standard)), 0, 8, 0, 0); errno != 0 {
+			return fmt.Errorf("leaving signals to the kernel: %w", errno)
+		}
+	}
+	return nil
 }
 
 // LeaveKeyring gives this thread, and the program that it starts, an empty session
