@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"mvdan.cc/sh/v3/syntax"
 
 	"keyrack/daemon"
 	"keyrack/daemon/wire"
@@ -69,25 +72,40 @@ approved, a value has its ttl, and one with confirm waits for your yes.`,
 	return c
 }
 
-// row is a row of the worksite here.
+// row is a row of the worksite here, or of the person's own config.
 type row struct {
 	worksite.Helper
 	site *worksite.Site
+	own  bool // the config's
 }
 
-// findRow is the first row that fits, nil where there is none, or no worksite.
+// findRow is the first row that fits, nil where there is none. The person's config is
+// looked at where the worksite here has none.
 func findRow(kind string, fits func(worksite.Helper) bool) (*row, error) {
-	rows, err := rowsOf(kind)
-	for _, r := range rows {
-		if fits(r.Helper) {
-			return &r, err
+	for _, rowsOf := range []func(string) ([]row, error){siteRows, ownRows} {
+		rows, err := rowsOf(kind)
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(rows, func(r row) bool { return fits(r.Helper) }); i >= 0 {
+			return &rows[i], nil
 		}
 	}
-	return nil, err
+	return nil, nil
 }
 
-// rowsOf are the rows of a kind in the worksite here.
-func rowsOf(kind string) (rows []row, err error) {
+// rowsOf are all rows of a kind.
+func rowsOf(kind string) ([]row, error) {
+	rows, err := siteRows(kind)
+	if err != nil {
+		return nil, err
+	}
+	own, err := ownRows(kind)
+	return append(rows, own...), err
+}
+
+// siteRows are the rows of a kind in the worksite here.
+func siteRows(kind string) (rows []row, err error) {
 	root, err := lookForRoot("")
 	if err != nil || root == "" {
 		return nil, err
@@ -98,10 +116,26 @@ func rowsOf(kind string) (rows []row, err error) {
 	}
 	for _, h := range site.Helpers {
 		if h.Kind == kind {
-			rows = append(rows, row{h, site})
+			rows = append(rows, row{Helper: h, site: site})
 		}
 	}
 	return rows, nil
+}
+
+// ownRows are those in the person's config.
+func ownRows(kind string) (rows []row, err error) {
+	config, err := configFile()
+	if err != nil {
+		return nil, err
+	}
+	home, _ := os.UserHomeDir() // without one, "~/" is no directory, which is said
+	own, err := worksite.OwnHelpers(config, home)
+	for _, h := range own {
+		if h.Kind == kind {
+			rows = append(rows, row{h.Helper, h.Site, true})
+		}
+	}
+	return rows, err
 }
 
 // serverOf is the server of a host or a URL, which may have a path. "" is none.
@@ -118,11 +152,11 @@ func serverOf(text string) string {
 // namedRow is the row of a tool that asks nobody else: without one, it is an error.
 func namedRow(kind string, args []string) (*row, error) {
 	name := strings.Join(args, "")
-	if _, err := findRoot(""); err != nil {
-		return nil, err
-	}
 	r, err := findRow(kind, func(h worksite.Helper) bool { return h.Name == name })
 	if r == nil && err == nil {
+		if _, err := findRoot(""); err != nil {
+			return nil, err
+		}
 		text := fmt.Sprintf("%s has no [[helper]] with kind = %q", worksite.FileName, kind)
 		if name != "" {
 			text += fmt.Sprintf(" and name = %q", name)
@@ -141,9 +175,19 @@ type credentials struct {
 
 func (c *credentials) wipe() { c.grant.Wipe() }
 
-// ask gets the values of the row from the daemon, by the state of the file from
-// which the row is. The caller wipes them.
+// ask gets the values of the row from the daemon, by the state of the worksite's file
+// when the row was read. The caller wipes them.
 func (r *row) ask(ctx context.Context) (*credentials, error) {
+	c, err := r.given(ctx)
+	if e, ok := errors.AsType[*wire.Error](err); ok && r.own && e.Hint != "" {
+		if dir, quoting := syntax.Quote(r.site.Root, syntax.LangPOSIX); quoting == nil {
+			e.Hint = "cd " + dir + " && " + e.Hint
+		}
+	}
+	return c, err
+}
+
+func (r *row) given(ctx context.Context) (*credentials, error) {
 	client, err := connect(ctx)
 	if err != nil {
 		return nil, err

@@ -121,6 +121,9 @@ func (c *config) parse(text string) (limits, error) {
 		return limits{}, c.bad("not TOML")
 	}
 	for _, key := range meta.Keys() {
+		if key[0] == "helper" { // for who runs one: worksite.OwnHelpers
+			continue
+		}
 		if err := c.take(&got, text, key, keys[key[0]]); err != nil {
 			return limits{}, err
 		}
@@ -159,7 +162,7 @@ func (c *config) take(got *limits, text string, key toml.Key, value any) error {
 		}
 		got.identity = path
 	default:
-		return bad("unknown key %q: there are max_ttl, idle, quiet, strict and age_identity", key[0])
+		return bad("unknown key %q: there are max_ttl, idle, quiet, strict, age_identity and helper", key[0])
 	}
 	return nil
 }

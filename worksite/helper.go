@@ -101,9 +101,8 @@ func Server(text string) (server string, ok bool) {
 	return strings.TrimSuffix(text, usual), true
 }
 
-// helpers reads the rows of [[helper]].
-func (s *Site) helpers(n *node, value any) error {
-	var rows []map[string]any
+// helperRows are the tables of [[helper]], as many as the items of n.
+func helperRows(n *node, value any) (rows []map[string]any, err error) {
 	switch list := value.(type) {
 	case []map[string]any:
 		rows = list
@@ -114,7 +113,16 @@ func (s *Site) helpers(n *node, value any) error {
 		}
 	}
 	if rows == nil || len(rows) != len(n.items) {
-		return fault{n.value, "helper is an array of tables: [[helper]]"}
+		return nil, fault{n.value, "helper is an array of tables: [[helper]]"}
+	}
+	return rows, nil
+}
+
+// helpers reads the rows of [[helper]].
+func (s *Site) helpers(n *node, value any) error {
+	rows, err := helperRows(n, value)
+	if err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for i, row := range rows {

@@ -60,7 +60,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New(reason(err))
 	}
-	if err := checkFile(info); err != nil {
+	if err := checkFile(info, path); err != nil {
 		return nil, err
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
@@ -71,7 +71,7 @@ func readFile(path string) ([]byte, error) {
 	if info, err = file.Stat(); err != nil {
 		return nil, errors.New(reason(err))
 	}
-	if err := checkFile(info); err != nil {
+	if err := checkFile(info, path); err != nil {
 		return nil, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(file, maxSize+1))
@@ -85,7 +85,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 // checkFile refuses what somebody else may have written.
-func checkFile(info fs.FileInfo) error {
+func checkFile(info fs.FileInfo, path string) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("not a regular file")
 	}
@@ -93,7 +93,7 @@ func checkFile(info fs.FileInfo) error {
 		return errors.New("belongs to another user")
 	}
 	if perm := info.Mode().Perm(); perm&0o022 != 0 {
-		return fmt.Errorf("others may write it (mode %03o): chmod go-w %s", perm, FileName)
+		return fmt.Errorf("others may write it (mode %03o): chmod go-w %s", perm, filepath.Base(path))
 	}
 	return nil
 }

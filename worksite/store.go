@@ -251,7 +251,7 @@ func (st Store) read(name string) (r record, root string, err error) {
 	if err != nil {
 		return r, "", err
 	}
-	if err := checkFile(info); err != nil {
+	if err := checkFile(info, name); err != nil {
 		return r, "", err
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxRecord))

@@ -185,11 +185,13 @@ type fault struct {
 func (f fault) Error() string { return f.text }
 
 // locate makes the error that people see of a fault.
-func (s *Site) locate(f fault) error {
-	before := s.text[:min(max(f.at, 0), len(s.text))]
+func (s *Site) locate(f fault) error { return located(filepath.Join(s.Root, FileName), s.text, f) }
+
+func located(path, text string, f fault) error {
+	before := text[:min(max(f.at, 0), len(text))]
 	start := strings.LastIndexByte(before, '\n') + 1
 	return &Error{
-		Path: filepath.Join(s.Root, FileName),
+		Path: path,
 		Line: 1 + strings.Count(before, "\n"),
 		Col:  1 + utf8.RuneCountInString(before[start:]),
 		Text: f.text,
