@@ -1,8 +1,18 @@
 package testscripts
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -29,18 +40,62 @@ func cmdStore(ts *testscript.TestScript, neg bool, args []string) {
 		name, value, _ := strings.Cut(pair, "=")
 		s.values[name] = value
 	}
-	handler := s.aws
 	if args[0] == "doppler" {
 		s.of, _, _ = strings.Cut(args[1], "=")
 		delete(s.values, s.of)
-		handler = s.doppler
+		server := httptest.NewServer(http.HandlerFunc(s.doppler))
+		ts.Defer(server.Close)
+		ts.Setenv("DOPPLER_API_HOST", server.URL)
+		return
 	}
-	server := httptest.NewServer(http.HandlerFunc(handler))
+	// Older aws can't be given another server, but a proxy to it.
+	server := httptest.NewUnstartedServer(http.HandlerFunc(s.aws))
+	certificate, text := certificateOf(ts, "*.eu-west-1.amazonaws.com", "sts.amazonaws.com")
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
 	ts.Defer(server.Close)
-	ts.Setenv("AWS_ENDPOINT_URL", server.URL)
-	ts.Setenv("AWS_REGION", "eu-west-1")
-	ts.Setenv("AWS_DEFAULT_REGION", "eu-west-1") // of version 1 of aws
-	ts.Setenv("DOPPLER_API_HOST", server.URL)
+	proxy := httptest.NewServer(tunnel(server.Listener.Addr().String()))
+	ts.Defer(proxy.Close)
+	bundle := ts.MkAbs("aws.pem")
+	ts.Check(os.WriteFile(bundle, text, 0o600))
+	ts.Setenv("AWS_CA_BUNDLE", bundle)
+	ts.Setenv("HTTPS_PROXY", proxy.URL)
+	ts.Setenv("AWS_DEFAULT_REGION", "eu-west-1")
+}
+
+// tunnel leads to address whoever asks for a way to any other.
+func tunnel(address string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		to, err := net.Dial("tcp", address)
+		if err != nil || r.Method != http.MethodConnect {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		from, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			to.Close()
+			return
+		}
+		go func() {
+			io.Copy(to, buffered)
+			to.Close()
+		}()
+		io.Copy(from, to)
+		from.Close()
+	}
+}
+
+// certificateOf makes a certificate for names, which is its own authority.
+func certificateOf(ts *testscript.TestScript, names ...string) (tls.Certificate, []byte) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	ts.Check(err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 type store struct {
