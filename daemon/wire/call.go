@@ -102,6 +102,9 @@ func connect(p Place, c *clock) (fd, pid int, err error) {
 	}
 	defer done()
 	fd, err = newSocket()
+	if err == unix.EAFNOSUPPORT {
+		return -1, 0, &Error{Status: Unavailable, Message: "the daemon can't be asked from here: this process may have no UNIX socket, as in keyrack sandbox"}
+	}
 	if err != nil {
 		return -1, 0, &Error{Status: Unavailable, Message: "no socket: " + err.Error()}
 	}
