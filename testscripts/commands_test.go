@@ -15,7 +15,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"shell": cmdShell, "terminal": cmdTerminal, "use": cmdUse, "type": cmdType, "submit": cmdSubmit,
 	"send": cmdSend, "expect": cmdExpect, "prompt": cmdPrompt, "rc": cmdRC, "close": cmdClose,
 	"rack": cmdRack, "site": cmdSite, "secret": cmdSecret, "until": cmdUntil, "daemon": cmdDaemon,
-	"clean": cmdClean, "traced": cmdTraced, "bytes": cmdBytes, "keyring": cmdKeyring, "kube": cmdKube, "store": cmdStore, "processes": cmdProcesses,
+	"clean": cmdClean, "traced": cmdTraced, "bytes": cmdBytes, "keyring": cmdKeyring, "kube": cmdKube, "store": cmdStore, "bare": cmdBare, "processes": cmdProcesses,
 	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker, "silent": cmdSilent,
 }
 

@@ -83,6 +83,7 @@
 //	keyring [-locked] | keyring stop  a real gnome-keyring on a private D-Bus
 //	kube NAMESPACE/SECRET KEY=VALUE...
 //	                                  a server that stands for a cluster's API, and KUBECONFIG for it
+//	bare PROGRAM...                   PATH has these programs and no others
 //	store aws|doppler NAME=VALUE...   a server that stands for a store of secrets; see cmdStore
 //	traced FILE FROM TO               stdout: clone=N execve=N and the files opened, in what `shell
 //	                                  -trace FILE` wrote between the first line with FROM and the first with TO

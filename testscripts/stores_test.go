@@ -217,3 +217,23 @@ func (s *store) doppler(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(s.values)
 	}
 }
+
+// cmdBare sets PATH to a directory that has these programs and no others, so that what
+// else a machine has does not count.
+//
+//	bare PROGRAM...
+func cmdBare(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(filepath.Join(worldOf(ts).work, "bare"))
+	ts.Check(os.MkdirAll(dir, 0o700))
+	for _, name := range args {
+		found := ""
+		for _, at := range filepath.SplitList(ts.Getenv("PATH")) {
+			if info, err := os.Stat(filepath.Join(at, name)); err == nil && info.Mode().IsRegular() {
+				found = filepath.Join(at, name)
+				break
+			}
+		}
+		ts.Check(os.Symlink(found, filepath.Join(dir, name)))
+	}
+	ts.Setenv("PATH", dir)
+}
