@@ -84,6 +84,8 @@ type Query struct {
 
 	with *assent
 	by   *peer // who asks over the socket
+
+	watch lookout
 }
 
 // Item names one value in the rack.

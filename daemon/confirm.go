@@ -127,7 +127,7 @@ func (c *Cache) question(ctx context.Context, asked Query, pid int) (*Question, 
 	}
 	p, err := c.plan(asked.Root)
 	if err == nil {
-		p.has = asked.Has
+		p.has, p.watch = asked.Has, asked.watch
 		err = asked.check(p)
 	}
 	if err != nil {
@@ -336,6 +336,7 @@ func (a *answer) wait(site string, names []string, hook bool) {
 
 // question answers the verb of that name.
 func (s *server) question(ctx context.Context, conn *connection, from *peer, asked Query) {
+	asked.watch = conn.watch
 	q, err := s.cache.question(ctx, asked, from.pid)
 	answer, err := asJSON(q, err)
 	if err == nil {

@@ -97,6 +97,37 @@ func (c *connection) write(try func() (done bool)) error {
 	return raw.Write(func(uintptr) bool { return try() })
 }
 
+// watch is for fetch: it looks for nothing that the client sends, but for its end. Who
+// calls it reads and writes nothing until done.
+func (c *connection) watch(left func()) (done func()) {
+	raw, err := c.poller()
+	if err != nil || c.file.SetReadDeadline(time.Time{}) != nil { // then it is waited for as long as anybody's
+		return func() {}
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = raw.Read(func(fd uintptr) bool { // its error is the deadline
+			gone := hungUp(int(fd))
+			if gone {
+				left()
+			}
+			return gone
+		})
+	}()
+	return func() {
+		_ = c.file.SetReadDeadline(time.Now())
+		<-over
+	}
+}
+
+// hungUp says whether the other end is closed, and not just for writing.
+func hungUp(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
 // poller puts the connection on the runtime's poller.
 func (c *connection) poller() (syscall.RawConn, error) {
 	if c.file == nil {

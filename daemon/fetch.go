@@ -22,6 +22,20 @@ type plan struct {
 	digest worksite.Digest
 	limits limits
 	has    []string // the variables that who asks has
+	watch  lookout  // of who asks, nil for none
+}
+
+// lookout has left called when a client goes away, until done.
+type lookout func(left func()) (done func())
+
+// during is ctx, which also ends when the client does.
+func (w lookout) during(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	if w == nil {
+		return ctx, cancel
+	}
+	done := w(cancel)
+	return ctx, func() { done(); cancel() }
 }
 
 // plan reads and checks the worksite at root. Where the file can be read but may
@@ -68,6 +82,7 @@ type flight struct {
 	problems map[string]error // why a name has no value
 	err      error            // why there is nothing of the rack's at all
 	stop     func()           // ends it early
+	waiting  int              // who waits for it
 
 	racks  int           // looks into the rack that are under way
 	tired  bool          // the time that shells wait is over
@@ -87,23 +102,42 @@ type fetched struct {
 // fetch sees to it that what p asks for is held, and returns why what is not is
 // not: by name, or all of it. A shell does not wait for long.
 func (c *Cache) fetch(ctx context.Context, p *plan, shell bool) (map[string]error, error) {
-	for range 3 {
+	for try := range 3 {
 		f, enough := c.board(p, shell)
 		if f == nil {
 			return c.known(p), nil
 		}
+		if try == 0 { // most requests need no fetch, and so no watch
+			var end func()
+			ctx, end = p.watch.during(ctx)
+			defer end()
+		}
 		select {
 		case <-f.done:
+			if !c.leave(f, false) {
+				return f.problems, f.err
+			}
 		case <-enough:
+			c.leave(f, false)
 			return c.early(p, f, enough)
 		case <-ctx.Done():
+			c.leave(f, true)
 			return nil, &wire.Error{Status: wire.Unavailable, Message: "gave up: " + ctx.Err().Error()}
-		}
-		if !f.stale {
-			return f.problems, f.err
 		}
 	}
 	return nil, failed(changedTooFast)
+}
+
+// leave is for who waited for f, and says whether it is stale. Where the last one
+// gave up, f ends with all that it started.
+func (c *Cache) leave(f *flight, gaveUp bool) (stale bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiting--; gaveUp && f.waiting == 0 {
+		f.stale = true // what it did not find because of that is nothing to remember
+		f.stop()
+	}
+	return f.stale
 }
 
 // board joins the flight for p's worksite, starting one where something is
@@ -122,6 +156,7 @@ func (c *Cache) board(p *plan, shell bool) (f *flight, enough <-chan struct{}) {
 		c.grants[p.root] = g
 	}
 	if g.flight != nil {
+		g.flight.waiting++
 		return g.flight, c.enoughLocked(g.flight, shell)
 	}
 	var wants []want
@@ -136,7 +171,7 @@ func (c *Cache) board(p *plan, shell bool) (f *flight, enough <-chan struct{}) {
 		return nil, nil
 	}
 	ctx, stop := context.WithTimeout(c.life, fetchTime)
-	f = &flight{done: make(chan struct{}), enough: make(chan struct{}), problems: map[string]error{}, stop: stop}
+	f = &flight{done: make(chan struct{}), enough: make(chan struct{}), problems: map[string]error{}, stop: stop, waiting: 1}
 	g.flight = f
 	epoch := c.epoch
 	for _, w := range wants {

@@ -14,8 +14,9 @@ import (
 	"keyrack/daemon/wire"
 )
 
-// hookAs asks as the hook of a shell does and prints what it gets, but no value.
-func hookAs(root string) error {
+// grantAs asks as the hook of a shell or a command does and prints what it gets, but
+// no value.
+func grantAs(q Query) error {
 	p, err := wire.FindPlace()
 	if err != nil {
 		return err
@@ -24,7 +25,7 @@ func hookAs(root string) error {
 	if err != nil {
 		return err
 	}
-	g, err := client.Grant(context.Background(), Query{Root: root, Shell: os.Getpid()})
+	g, err := client.Grant(context.Background(), q)
 	if err == nil {
 		fmt.Println(g.Status, len(g.Vars), strings.Join(g.Lines, "|"))
 	}
@@ -37,13 +38,14 @@ type waiters struct {
 	outs []*bytes.Buffer
 }
 
-// askTogether starts n shells and returns when the daemon has all their requests.
-func (r *rig) askTogether(t *testing.T, n int) *waiters {
+// askTogether starts n shells, or commands, and returns when the daemon has all their
+// requests.
+func (r *rig) askTogether(t *testing.T, role string, n int) *waiters {
 	t.Helper()
 	w := &waiters{}
 	for range n {
 		out := &bytes.Buffer{}
-		cmd := r.command("hook", r.root)
+		cmd := r.command(role, r.root)
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -51,7 +53,7 @@ func (r *rig) askTogether(t *testing.T, n int) *waiters {
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		w.cmds, w.outs = append(w.cmds, cmd), append(w.outs, out)
 	}
-	await(t, "all shells to wait", func() bool { return r.inWork() == n })
+	await(t, "all of them to wait", func() bool { return r.inWork() == n })
 	return w
 }
 
@@ -93,7 +95,7 @@ func TestOneQuestionForThirtyShells(t *testing.T) {
 					return ctx.Err()
 				}
 			})
-			w := r.askTogether(t, 30)
+			w := r.askTogether(t, "hook", 30)
 			r.status("")
 			if _, err := wire.Call(r.place, connectTime, nil, []byte(wire.VerbPing)); err != nil {
 				t.Error(err)
@@ -115,5 +117,48 @@ func TestOneQuestionForThirtyShells(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What nobody waits for any more is ended with the tool that runs for it, and not
+// remembered: as soon as somebody needs it, it is asked for again. As long as one
+// waits it goes on.
+func TestLastOneEndsTheTool(t *testing.T) {
+	const slow = `echo $$ >>pids; [ -e answer ] || exec sleep 1000; echo v`
+	r := newToolRig(t, "", slow, nil)
+	r.overSocket()
+	r.worksite("[secrets]\nA = 'pass:a'\n")
+	pids := func() []string {
+		text, _ := os.ReadFile(r.tools + "/pids")
+		return strings.Fields(string(text))
+	}
+	ends := func(pid string) {
+		t.Helper()
+		await(t, "the tool to be gone", func() bool { _, err := os.Stat("/proc/" + pid); return err != nil })
+	}
+	w := r.askTogether(t, "grant", 3)
+	await(t, "the tool to run", func() bool { return len(pids()) == 1 })
+	for i, cmd := range w.cmds {
+		if _, err := os.Stat("/proc/" + pids()[0]); err != nil {
+			t.Fatalf("it ended with %d who waited", len(w.cmds)-i)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		await(t, "the request to end", func() bool { return r.inWork() == len(w.cmds)-i-1 })
+	}
+	ends(pids()[0])
+
+	// what was ended is not remembered as missing
+	w = r.askTogether(t, "grant", 1)
+	await(t, "the tool to run", func() bool { return len(pids()) == 2 })
+	if err := os.WriteFile(r.tools+"/answer", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.cmds[0].Process.Kill()
+	w.cmds[0].Wait()
+	ends(pids()[1])
+	r.want(r.grant(), wire.OK, "A=v")
+	if len(pids()) != 3 {
+		t.Errorf("the tool ran %d times", len(pids()))
 	}
 }

@@ -77,7 +77,7 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 		}
 	}
 	if err == nil {
-		p.has = q.Has
+		p.has, p.watch = q.Has, q.watch
 		err = q.check(p)
 	}
 	if err != nil {

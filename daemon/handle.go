@@ -146,7 +146,7 @@ var errOvertaken error = failed(changedTooFast)
 // stopped meanwhile gives none of it out.
 func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Query) {
 	who := s.who(from, q)
-	q.by = from
+	q.by, q.watch = from, conn.watch
 	for range 3 {
 		f, t := s.cache.prepare(ctx, q)
 		logged := false
@@ -179,7 +179,9 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 
 // get answers get.
 func (s *server) get(ctx context.Context, conn *connection, from *peer, args [][]byte) {
+	ctx, end := lookout(conn.watch).during(ctx)
 	f, err := s.cache.value(ctx, string(args[0]), string(args[1]))
+	end()
 	defer s.cache.free(f)
 	if err == nil {
 		err = from.same()
