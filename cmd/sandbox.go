@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,8 +17,10 @@ import (
 	"keyrack/shells"
 )
 
-// stores are where other programs keep secrets below the home directory.
+// stores are where programs keep secrets below the home directory, keyrack among them
+// where a variable has it elsewhere for the moment.
 var stores = []string{
+	".local/share/keyrack", ".local/state/keyrack", ".config/keyrack",
 	".ssh", ".gnupg", ".password-store", ".netrc", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/glab-cli",
 	".aws", ".azure", ".config/gcloud", ".kube", ".docker", ".config/containers", ".npmrc", ".yarnrc.yml", ".config/pnpm", ".pypirc",
 	".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".m2/settings.xml", ".gradle/gradle.properties", ".terraform.d", ".terraformrc",
@@ -93,8 +96,14 @@ func (s sandbox) confinement() (c harden.Confinement, err error) {
 		return c, err
 	}
 	c.Closed = []string{place.Dir, data, filepath.Dir(config), state}
-	for _, store := range stores {
-		c.Hidden = append(c.Hidden, filepath.Join(os.Getenv("HOME"), store))
+	homes, err := homeDirs()
+	if err != nil {
+		return c, err
+	}
+	for _, home := range homes {
+		for _, store := range stores {
+			c.Hidden = append(c.Hidden, filepath.Join(home, store))
+		}
 	}
 	if runtime := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(runtime) {
 		c.Hidden = append(c.Hidden, runtime)
@@ -109,6 +118,19 @@ func (s sandbox) confinement() (c harden.Confinement, err error) {
 	c.Write = append(c.Write, dir)
 	c.Read, err = existing(s.read)
 	return c, err
+}
+
+// homeDirs are the home directory that HOME names, and that of the user's account.
+func homeDirs() ([]string, error) {
+	home := os.Getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return nil, errors.New("HOME is not set to an absolute path: keyrack would not know where credentials are")
+	}
+	homes := []string{home}
+	if account, err := user.Current(); err == nil && filepath.IsAbs(account.HomeDir) && account.HomeDir != "/" {
+		homes = append(homes, account.HomeDir)
+	}
+	return homes, nil
 }
 
 // existing are paths, made absolute: one that is mistyped is an error.
