@@ -265,7 +265,9 @@ func (c *Cache) holdLocked(p *plan, g *grant, v fetched) error {
 	if i < 0 {
 		return errAbsent
 	}
-	if bytes.IndexByte(v.block.Bytes(), 0) >= 0 {
+	nul := bytes.IndexByte(v.block.Bytes(), 0) >= 0
+	arena.Forget()
+	if nul {
 		return &wire.Error{Status: wire.Invalid, Message: v.name + " holds a NUL byte, which no environment variable can"}
 	}
 	now := c.now()

@@ -253,6 +253,7 @@ func (t Tools) take(ctx context.Context, row *tool, place Place, s worksite.Sour
 	if problem := t.run(ctx, row, row.fill(s, place), place, s, read, lines); problem != nil {
 		return Got{Err: problem}
 	}
+	defer arena.Forget() // what is searched goes through registers, as what is copied does
 	first, _, _ := bytes.Cut(out.Bytes(), []byte("\n"))
 	if row.listing && string(bytes.TrimSuffix(first, []byte("/"))) == strings.TrimSuffix(s.Path, "/") {
 		return Got{Err: absent("it is a directory")}

@@ -108,7 +108,7 @@ func grow(a *arena.Arena, block arena.Block, size int) (arena.Block, error) {
 	if err != nil {
 		return block, err
 	}
-	copy(bigger.Bytes(), block.Bytes())
+	arena.Move(bigger.Bytes(), block.Bytes())
 	a.Free(block)
 	return bigger, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"keyrack/daemon/arena"
 	"keyrack/worksite"
 )
 
@@ -79,6 +80,7 @@ func printable(line string) string {
 
 // Mask puts stars in place of value wherever it stands in text.
 func Mask(text, value []byte) {
+	defer arena.Forget()
 	for at := 0; len(value) > 0; {
 		i := bytes.Index(text[at:], value)
 		if i < 0 {
