@@ -12,9 +12,9 @@ import (
 var imports = map[string][]string{
 	"keyrack/cmd/keyrack":      {"keyrack/cmd"},
 	"keyrack/cmd/keyrack-hook": {"keyrack/cmd/client"},
-	"keyrack/cmd":              {"keyrack/cmd/client", "keyrack/daemon", "keyrack/daemon/arena", "keyrack/daemon/audit", "keyrack/daemon/harden", "keyrack/daemon/source", "keyrack/daemon/wire", "keyrack/hook", "keyrack/scan", "keyrack/shells", "keyrack/shells/programs", "keyrack/worksite"},
+	"keyrack/cmd":              {"keyrack/cmd/client", "keyrack/daemon", "keyrack/daemon/arena", "keyrack/daemon/audit", "keyrack/daemon/harden", "keyrack/daemon/source", "keyrack/daemon/wire", "keyrack/hook", "keyrack/cmd/scan", "keyrack/shells", "keyrack/shells/programs", "keyrack/worksite"},
 	"keyrack/cmd/client":       {"keyrack/daemon/wire", "keyrack/hook", "keyrack/shells"},
-	"keyrack/scan":             {"keyrack/daemon/arena"},
+	"keyrack/cmd/scan":         {"keyrack/daemon/arena"},
 	"keyrack/hook":             {"keyrack/daemon/wire", "keyrack/shells"},
 	"keyrack/daemon":           {"keyrack/daemon/arena", "keyrack/daemon/audit", "keyrack/daemon/harden", "keyrack/daemon/seal", "keyrack/daemon/source", "keyrack/daemon/wire", "keyrack/worksite"},
 	"keyrack/daemon/harden":    {},

@@ -20,7 +20,7 @@ import (
 	"keyrack/daemon/harden"
 	"keyrack/daemon/wire"
 	"keyrack/hook"
-	"keyrack/scan"
+	"keyrack/cmd/scan"
 	"keyrack/worksite"
 )
 
