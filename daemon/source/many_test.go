@@ -141,6 +141,24 @@ func TestErrorLine(t *testing.T) {
 	}
 }
 
+// A store that can't be reached leaves the value to the next source, one that refuses
+// does not.
+func TestUnreachable(t *testing.T) {
+	for said, want := range map[string]bool{
+		`Get "https://v:8200/v1/x": dial tcp 127.0.0.1:8200: connect: connection refused`:      true,
+		`Get "https://v:8200/v1/x": dial tcp: lookup v: no such host`:                          true,
+		`Could not connect to the endpoint URL: "https://ssm.eu-west-1.amazonaws.com/"`:        true,
+		`request to https://x/ failed, reason: getaddrinfo EAI_AGAIN x`:                        true,
+		`ERROR: (gcloud.x) PERMISSION_DENIED: Permission denied for resource`:                  false,
+		`An error occurred (AccessDeniedException) when calling the GetSecretValue operation:`: false,
+	} {
+		p := toolOf("gcp-sm").explain(worksite.Source{Scheme: "gcp-sm", Path: "a/b"}, "gcloud", 1, []byte(said))
+		if p.Down != want || p.Absent || p.Text != "gcloud: "+said {
+			t.Errorf("%q: %+v", said, p)
+		}
+	}
+}
+
 // A tool sees the variables of its own row, also those that only begin so.
 func TestEnvironOfTool(t *testing.T) {
 	environ := []string{"HOME=/h", "AWS_PROFILE=a", "AWS_ENDPOINT_URL_SSM=f", "AWS_SECRET_ACCESS_KEY=g", "OP_SESSION_x=b", "XOP=c", "HTTPS_PROXY=d", "GNUPGHOME=e"}

@@ -28,8 +28,15 @@ func (t *tool) explain(s worksite.Source, program string, code int, said []byte)
 	case t.loggedOut != nil && t.loggedOut.Match(said):
 		return down("%s: first, in a terminal: %s", text, t.words(s))
 	}
+	if unreachable.Match(said) {
+		return down("%s: %s", program, text)
+	}
 	return about("%s: %s", program, text)
 }
+
+// unreachable matches what tools say where there is no way to their server, in the
+// words of Go, Python, Node.js and C.
+var unreachable = regexp.MustCompile(`(?i)connection refused|connection reset|could not connect|no such host|not resolve|name resolution|unreachable|i/o timeout|timed out|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT`)
 
 // sayError matches the lines that say that they are errors, perhaps after one word, or
 // in a frame what the server said.
