@@ -15,12 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyrack/cmd/scan"
 	"keyrack/daemon"
 	"keyrack/daemon/arena"
 	"keyrack/daemon/harden"
 	"keyrack/daemon/wire"
 	"keyrack/hook"
-	"keyrack/cmd/scan"
 	"keyrack/worksite"
 )
 
