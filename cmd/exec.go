@@ -46,7 +46,8 @@ With --mask, values are replaced in what the command prints, as far as that goes
 terminal: for logs, CI and agents. Then keyrack stays between the two, and passes on
 signals. A value under 8 bytes is left alone, and so is one that the command encodes.
 
-Where a secret can't be had, the command is not run. Where a secret waits for your
+Where a secret can't be had, the command is not run; where that is because nobody is
+logged in to its store, it offers on the terminal to run what logs in first. Where a secret waits for your
 yes (confirm), it asks on the terminal; without one, the command is not run.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -97,6 +98,10 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 		return err
 	}
 	grant, err := granted(ctx, client, query, argv)
+	if err == nil && grant.Status != wire.OK && !how.fromHook && logIn(ctx, client, root) {
+		grant.Wipe()
+		grant, err = granted(ctx, client, query, argv)
+	}
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,8 @@ type DaemonStatus struct {
 // the value is held. Confirmed says that the yes which Confirm asks for is there. For
 // are the commands that it is for: nil is every one, empty keyrack exec and helpers alone. As is
 // how the command has it; what is a file no shell has. Variables are those that its
-// sources name in the environment of who asks.
+// sources name in the environment of who asks. Login is the command that logs in to
+// the source, where nobody is.
 type SecretStatus struct {
 	Name        string   `json:"name"`
 	Env         string   `json:"env"`
@@ -147,6 +148,7 @@ type SecretStatus struct {
 	For         []string `json:"for"`
 	As          string   `json:"as"`
 	Variables   []string `json:"variables"`
+	Login       string   `json:"login"`
 }
 
 // The states of a worksite.

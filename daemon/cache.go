@@ -82,6 +82,7 @@ type grant struct {
 	absent map[string]error
 	stamp  stamp
 	again  map[string]time.Duration
+	logins map[string]string // the commands that log in
 
 	from map[string]string // which source a value came from
 

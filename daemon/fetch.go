@@ -152,7 +152,7 @@ func (c *Cache) board(p *plan, shell bool) (f *flight, enough <-chan struct{}) {
 		g = nil
 	}
 	if g == nil {
-		g = &grant{digest: p.digest, site: p.site, values: map[string]held{}, from: map[string]string{}, absent: map[string]error{}, again: map[string]time.Duration{}}
+		g = &grant{digest: p.digest, site: p.site, values: map[string]held{}, from: map[string]string{}, absent: map[string]error{}, again: map[string]time.Duration{}, logins: map[string]string{}}
 		c.grants[p.root] = g
 	}
 	if g.flight != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -38,12 +39,14 @@ type want struct {
 	from  []worksite.Source
 	tried []string
 	down  bool
+	login string
 }
 
 // landing is what one store brought. err is of the rack as a whole.
 type landing struct {
 	values   []fetched
 	problems map[string]error
+	logins   map[string]string // the commands that may help
 	err      error
 }
 
@@ -79,14 +82,15 @@ func (c *Cache) sourceName(p *plan, s worksite.Secret) string {
 	return strings.Join(names, ", else ")
 }
 
-// toolState says of a secret that is not held, and that tools may have, how it stands.
-func (c *Cache) toolState(p *plan, s worksite.Secret) (state string, problem error) {
+// toolState says of a secret that is not held, and that tools may have, how it stands,
+// and which command logs in where that may help.
+func (c *Cache) toolState(p *plan, s worksite.Secret) (state, login string, problem error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if g := c.grants[p.root]; g != nil && g.digest == p.digest && g.absent[s.Name] != nil {
-		return StateMissing, g.absent[s.Name]
+		return StateMissing, g.logins[s.Name], g.absent[s.Name]
 	}
-	return StateUnasked, nil
+	return StateUnasked, "", nil
 }
 
 // tools asks the sources other than the rack.
@@ -201,7 +205,7 @@ func (c *Cache) askRack(ctx context.Context, p *plan, wants []want) (l landing, 
 // askTool asks one store. A panic in there is an error like any other, without its
 // text.
 func (c *Cache) askTool(ctx context.Context, p *plan, wants []want) (l landing, next []want) {
-	l.problems = map[string]error{}
+	l.problems, l.logins = map[string]error{}, map[string]string{}
 	defer func() {
 		if recover() != nil {
 			next = nil
@@ -230,12 +234,13 @@ func (c *Cache) askTool(ctx context.Context, p *plan, wants []want) (l landing, 
 			l.values = append(l.values, fetched{w.name, got.Value, until, w.from[0].String()})
 			continue
 		}
+		w.login = cmp.Or(w.login, got.Err.Login)
 		more := w.pass(got.Err.Text, !got.Err.Absent)
 		if more && (got.Err.Absent || got.Err.Down) {
 			next = append(next, w)
 			continue
 		}
-		l.problems[w.name] = w.problem()
+		l.problems[w.name], l.logins[w.name] = w.problem(), w.login
 		if got.Err.Changed {
 			l.problems[w.name] = &wire.Error{Status: wire.NotAllowed, Message: w.name + ": " + got.Err.Text, Hint: "keyrack allow"}
 		}
@@ -276,7 +281,7 @@ func (c *Cache) land(p *plan, g *grant, f *flight, epoch uint64, l landing) {
 		}
 	}
 	for name, why := range l.problems {
-		g.absent[name], g.again[name] = c.maskLocked(g, why), c.now()+askAgain
+		g.absent[name], g.again[name], g.logins[name] = c.maskLocked(g, why), c.now()+askAgain, l.logins[name]
 		f.problems[name] = g.absent[name]
 	}
 	c.scheduleLocked()

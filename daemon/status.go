@@ -99,7 +99,7 @@ func (c *Cache) secretStates(ctx context.Context, s *Status, p *plan) {
 			out.Held, out.LeftSeconds, out.State = true, seconds(remaining), StateHeld
 		case usesTools(secret) && !names[secret.Name] && !s.Locked && (s.State == StateOK || s.State == StateMissing):
 			var problem error
-			out.State, problem = c.toolState(p, secret)
+			out.State, out.Login, problem = c.toolState(p, secret)
 			switch {
 			case problem != nil && secret.Default != nil:
 				out.State = StateDefault

@@ -43,10 +43,11 @@ type Got struct {
 
 // Problem is why a source has no value. Absent says that the source works and has
 // none of the name, Down that it can't be had: in both cases another source may
-// stand in. Changed says that it is not what was approved. Text is one line for
+// stand in. Login is the command that logs in, where nobody is. Changed says that it is not what was approved. Text is one line for
 // people, and holds nothing that the tool put out as a value.
 type Problem struct {
 	Text                  string
+	Login                 string
 	Absent, Down, Changed bool
 }
 

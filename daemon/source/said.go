@@ -26,7 +26,9 @@ func (t *tool) explain(s worksite.Source, program string, code int, said []byte)
 	case t.loggedOut != nil && t.login == "" && t.loggedOut.Match(said):
 		return down("%s", text)
 	case t.loggedOut != nil && t.loggedOut.Match(said):
-		return down("%s: first, in a terminal: %s", text, t.words(s))
+		p := down("%s: first, in a terminal: %s", text, t.words(s))
+		p.Login = t.words(s)
+		return p
 	}
 	if unreachable.Match(said) {
 		return down("%s: %s", program, text)
