@@ -248,6 +248,7 @@ __keyrack_starting() { [[ ! $__keyrack_places && ${FUNCNAME[${#FUNCNAME[@]} - 1]
 # SIGURG with code is the client's, otherwise the daemon's in tree mode, or nobody's.
 __keyrack_signalled() {
     builtin local __keyrack__nested=0 "__keyrack__code=$__keyrack_code" __keyrack__rc=1
+    builtin wait "$$" # which forgets the signal: else the next wait of the person's would not wait
     __keyrack_code=()
     ((!${#__keyrack__code})) || __keyrack_asked=0
     if [[ $__keyrack__code && $__keyrack__code != '#' ]]; then
