@@ -1,10 +1,12 @@
 package testscripts
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +18,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"send": cmdSend, "expect": cmdExpect, "prompt": cmdPrompt, "rc": cmdRC, "close": cmdClose,
 	"rack": cmdRack, "site": cmdSite, "secret": cmdSecret, "until": cmdUntil, "daemon": cmdDaemon,
 	"clean": cmdClean, "traced": cmdTraced, "bytes": cmdBytes, "keyring": cmdKeyring, "kube": cmdKube, "store": cmdStore, "bare": cmdBare, "processes": cmdProcesses,
-	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker, "silent": cmdSilent,
+	"impostor": cmdImpostor, "signal": cmdSignal, "readme": cmdReadme, "serve": cmdServe, "docker": cmdDocker, "silent": cmdSilent, "named": cmdNamed, "table": cmdTable,
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -230,4 +232,57 @@ func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
 	if said := strings.ReplaceAll(ts.ReadFile("stderr"), waiting, ""); said != "" {
 		ts.Fatalf("standard error is not empty: %s", mask(said))
 	}
+}
+
+// cmdNamed makes programs, each of which notes in the file KT_SEEN what secrets it has:
+//
+//	named FILE...
+func cmdNamed(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv("KT_SEEN", worldOf(ts).work+"/.seen")
+	for _, file := range args {
+		ts.Check(os.Link(filepath.Join(worldOf(ts).work, "bin", "K"), ts.MkAbs(file)))
+	}
+}
+
+// cmdTable types each line of a file and compares what programs noted that it started:
+//
+//	PROGRAM:INITIALS ... | LINE      all of them, in any order
+//	< PROGRAM:INITIALS ... | LINE    as said in docs/shells.md, some may have less
+func cmdTable(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	seen := ts.Getenv("KT_SEEN")
+	rows := 0
+	var wrong strings.Builder
+	for row := range strings.Lines(ts.ReadFile(args[0])) {
+		want, line, ok := strings.Cut(strings.TrimSuffix(row, "\n"), "| ")
+		if !ok {
+			ts.Fatalf("no row: %s", row)
+		}
+		rows++
+		less := strings.HasPrefix(want, "<")
+		ts.Check(os.WriteFile(seen, nil, 0o600))
+		shown, err := w.terminal(ts).line(line, w.variant.family)
+		if err != nil {
+			ts.Fatalf("%s: %v\n%s", line, err, mask(shown))
+		}
+		got, expected := slices.Sorted(slices.Values(strings.Fields(ts.ReadFile(seen)))), slices.Sorted(slices.Values(strings.Fields(strings.TrimPrefix(want, "<"))))
+		if !slices.EqualFunc(got, expected, func(got, want string) bool {
+			return got == want || less && narrower(got, want)
+		}) {
+			fmt.Fprintf(&wrong, "%s\n     got  %s\n     want %s\n%s", line, strings.Join(got, " "), want, mask(shown))
+		}
+	}
+	if wrong.Len() > 0 {
+		ts.Fatalf("of %d lines:\n%s", rows, &wrong)
+	}
+	if found := w.current.leaks(); found != "" {
+		ts.Fatalf("a secret value was shown on the terminal: %s", found)
+	}
+}
+
+// narrower says whether a program noted some of what it may have.
+func narrower(got, want string) bool {
+	name, initials, _ := strings.Cut(got, ":")
+	may, all, _ := strings.Cut(want, ":")
+	return name == may && !strings.ContainsFunc(initials, func(r rune) bool { return !strings.ContainsRune(all, r) })
 }

@@ -50,6 +50,10 @@
 // `K ALPHA` one of ALPHA=W.ALPHA, ALPHA=unset, ALPHA=(text), and `K -e` the names of
 // all variables.
 //
+//	named FILE...            programs that note, under their own names, which secrets they have
+//	table FILE               lines to type, each with what the programs of that line have
+//	silent                   standard error is empty, but for the line that a slow daemon costs
+//
 // # Terminals
 //
 //	shell [-before FILE] [-after FILE] [-nohook] [-keeprc] [-name NAME] [-trace FILE]

@@ -5,6 +5,8 @@
 //	K -l         prints K=2 W.ALPHA W.BETA, the labels sorted
 //	K NAME...    prints NAME=W.ALPHA, NAME=unset, or NAME=(text) for other text
 //	K -e         prints the names of all environment variables, sorted
+//	NAME ...     under another name: adds a line NAME:AB to the file KT_SEEN, the initials of
+//	             the variables that hold a secret, sorted
 //	K -try WHAT  attacks: prints "WHAT: " and the kernel's answer, or done (try_linux.go)
 //	K -old PATH  runs a program where the kernel has no Landlock
 package main
@@ -15,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -26,6 +29,13 @@ func main() {
 		os.Exit(1)
 	}
 	args := os.Args[1:]
+	if name := filepath.Base(os.Args[0]); name != "K" {
+		if err := note(name, known); err != nil {
+			fmt.Fprintln(os.Stderr, "K:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	switch {
 	case len(args) == 0:
 		fmt.Printf("K=%d\n", len(held(known)))
@@ -48,6 +58,21 @@ func main() {
 			fmt.Printf("%s=%s\n", name, describe(known, name))
 		}
 	}
+}
+
+// note adds a line to the file KT_SEEN, whole, whoever else does at the same time.
+func note(name string, known map[string]string) error {
+	var initials []string
+	for _, label := range held(known) {
+		_, secret, _ := strings.Cut(label, ".")
+		initials = append(initials, secret[:1])
+	}
+	file, err := os.OpenFile(os.Getenv("KT_SEEN"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(name + ":" + strings.Join(initials, "") + "\n")
+	return errors.Join(err, file.Close())
 }
 
 // labels reads lines of the form "DIGEST LABEL".
