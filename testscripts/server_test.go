@@ -28,11 +28,16 @@ import (
 //	serve pip           an index with one package, with basic auth
 //	serve npm           a registry with one package, for a bearer token
 //	serve kubernetes    over TLS, for a bearer token; $CA is its certificate, in base64
+//	serve postgres      for psql and a password of the script's; sets PGHOST and PGPORT instead
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: serve git|aws|pip|npm|kubernetes")
+		ts.Fatalf("usage: serve git|aws|pip|npm|kubernetes|postgres")
 	}
 	s := &server{work: worldOf(ts).work}
+	if args[0] == "postgres" {
+		s.postgres(ts)
+		return
+	}
 	kinds := map[string]http.HandlerFunc{"git": s.git(ts), "aws": s.aws, "pip": s.pip, "npm": s.npm, "kubernetes": s.kubernetes}
 	handler := kinds[args[0]]
 	if handler == nil {
