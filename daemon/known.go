@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"runtime"
 	"sync"
 
 	"keyrack/daemon/audit"
@@ -15,7 +14,10 @@ type known struct {
 	program program
 	session string
 	process func() audit.Process // looked up when it is first needed
-	handle  handle               // where it is kept, and closed with this
+
+	handle  handle // where it is kept: closed when it is dropped and no peer uses it
+	uses    int
+	dropped bool
 }
 
 // acquaintances remembers processes by what the kernel gives to no other one as long
@@ -43,6 +45,7 @@ func (a *acquaintances) recall(p *peer) bool {
 	defer a.mu.Unlock()
 	k := a.kept[p.pid]
 	if k != nil {
+		k.uses++
 		p.of(k)
 		p.handle, p.kept = k.handle, true
 	}
@@ -113,15 +116,39 @@ func (a *acquaintances) same(p *peer) error {
 }
 
 func (a *acquaintances) keepLocked(p *peer) {
-	if a.kept == nil || len(a.kept) >= maxKept {
+	if len(a.kept) >= maxKept {
+		for pid := range a.kept {
+			a.dropLocked(pid)
+		}
+	}
+	if a.kept == nil {
 		a.kept = map[int]*known{}
 	}
-	// Somebody may be using the handle of who is forgotten: it is closed when nobody is.
 	k := *p.known
-	k.handle = p.handle
-	runtime.AddCleanup(&k, handle.close, k.handle)
+	k.handle, k.uses = p.handle, 1
 	p.known, p.kept = &k, true
 	a.kept[p.pid] = p.known
+}
+
+func (a *acquaintances) dropLocked(pid int) {
+	k := a.kept[pid]
+	delete(a.kept, pid)
+	if k.dropped = true; k.uses == 0 {
+		k.handle.close()
+	}
+}
+
+// release ends the use of p.
+func (a *acquaintances) release(p *peer) {
+	if !p.kept {
+		p.handle.close()
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p.known.uses--; p.known.uses == 0 && p.known.dropped {
+		p.known.handle.close()
+	}
 }
 
 func (a *acquaintances) forgetLocked(p *peer) {
@@ -129,6 +156,6 @@ func (a *acquaintances) forgetLocked(p *peer) {
 		delete(a.of, id)
 	}
 	if a.kept[p.pid] != nil && a.kept[p.pid].handle == p.handle {
-		delete(a.kept, p.pid)
+		a.dropLocked(p.pid)
 	}
 }

@@ -35,7 +35,7 @@ var (
 )
 
 // newPeer finds out who is at the other end of the socket fd, where it is nobody whom
-// known recalls. The caller closes it.
+// known recalls. The caller releases it.
 func newPeer(fd int, known *acquaintances) (*peer, error) {
 	uid, pid, err := wire.Peer(fd)
 	p := &peer{pid: pid}
@@ -69,12 +69,6 @@ func (p *peer) same() error {
 		return errAnother
 	}
 	return nil
-}
-
-func (p *peer) close() {
-	if !p.kept {
-		p.handle.close()
-	}
 }
 
 // admits says whether p may ask a daemon of place. No login session is no session

@@ -365,3 +365,35 @@ func recycle(t *testing.T, pid int, command func() *exec.Cmd) *exec.Cmd {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	return cmd
 }
+
+// However many processes ask again and again, the daemon keeps a bounded number of
+// their handles, none of which stays open when it is not kept any more.
+func TestHandlesAreBounded(t *testing.T) {
+	r := newRig(t, "none", nil)
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", marker)
+	handles := func() (n int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if target, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.Contains(target, "pidfd") {
+				n++
+			}
+		}
+		return n
+	}
+	before := handles() // of processes that this test's own runtime waits for
+	for range 2*maxKept + 8 {
+		if out, err := r.command("ask-often", r.root, "3").Output(); err != nil || string(out) != "ok\nok\nok\n" {
+			t.Fatalf("%q, %v", out, err)
+		}
+	}
+	if n := handles() - before; n > maxKept {
+		t.Errorf("%d handles are open, of %d at most", n, maxKept)
+	} else if n == 0 && numbered() {
+		t.Error("none is kept")
+	}
+}

@@ -163,7 +163,7 @@ func (s *server) serve(ctx context.Context, fd int) {
 		s.write(conn, asError(err).Fields())
 		return
 	}
-	defer from.close()
+	defer s.known.release(from)
 	request, wipe, err := s.read(conn)
 	if err != nil {
 		s.explain(conn, err)
@@ -180,7 +180,7 @@ func (s *server) serve(ctx context.Context, fd int) {
 }
 
 // peer says who asks, an error where it is not this user in this login session.
-// The caller closes it.
+// The caller releases it.
 func (s *server) peer(conn *connection) (*peer, error) {
 	from, err := s.meet(conn, &s.known)
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *server) peer(conn *connection) (*peer, error) {
 	}
 	if err := admits(s.place, from); err != nil {
 		s.logRefused(from, "", err)
-		from.close()
+		s.known.release(from)
 		return nil, err
 	}
 	return from, nil
@@ -215,7 +215,7 @@ func (s *server) certain(conn *connection, from *peer) error {
 		if err != nil {
 			return err
 		}
-		from.close()
+		s.known.release(from)
 		*from = *now
 		if err := admits(s.place, from); err != nil {
 			return err
