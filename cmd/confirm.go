@@ -26,10 +26,14 @@ type asker struct {
 	program string // its file
 }
 
-// confirm asks the person at this process's terminal for the yes without which
-// the daemon gave nothing, and returns the grant that follows from the answer.
-// waits is what the daemon said.
-func confirm(ctx context.Context, client *daemon.Client, query daemon.Query, argv []string, waits string) (*wire.Grant, error) {
+// confirm returns grant, or where the daemon gave nothing without a yes, asks the
+// person at this process's terminal for that and returns the grant that follows from
+// the answer.
+func confirm(ctx context.Context, client *daemon.Client, query daemon.Query, argv []string, grant *wire.Grant) (*wire.Grant, error) {
+	if grant.Status != wire.Unconfirmed {
+		return grant, nil
+	}
+	waits := strings.Join(grant.Lines, ", ")
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return nil, notRunnable(argv[0], err) // nobody is asked for nothing

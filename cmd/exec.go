@@ -135,11 +135,10 @@ func execIn(ctx context.Context, root string, argv []string, how execution) erro
 // takes one.
 func granted(ctx context.Context, client *daemon.Client, query daemon.Query, argv []string) (*wire.Grant, error) {
 	grant, err := client.Grant(ctx, query)
-	if err != nil || grant.Status != wire.Unconfirmed {
-		return grant, err
+	if err != nil {
+		return nil, err
 	}
-	waits := strings.Join(grant.Lines, ", ")
-	if grant, err = confirm(ctx, client, query, argv, waits); err != nil {
+	if grant, err = confirm(ctx, client, query, argv, grant); err != nil {
 		return nil, codeError(report(err))
 	}
 	return grant, nil

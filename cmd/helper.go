@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"mvdan.cc/sh/v3/syntax"
 
 	"keyrack/daemon"
 	"keyrack/daemon/wire"
@@ -180,9 +179,7 @@ func (c *credentials) wipe() { c.grant.Wipe() }
 func (r *row) ask(ctx context.Context) (*credentials, error) {
 	c, err := r.given(ctx)
 	if e, ok := errors.AsType[*wire.Error](err); ok && r.own && e.Hint != "" {
-		if dir, quoting := syntax.Quote(r.site.Root, syntax.LangPOSIX); quoting == nil {
-			e.Hint = "cd " + dir + " && " + e.Hint
-		}
+		e.Hint = "cd " + shellQuote(r.site.Root) + " && " + e.Hint
 	}
 	return c, err
 }
@@ -199,14 +196,11 @@ func (r *row) given(ctx context.Context) (*credentials, error) {
 	}
 	query.Has = withValue(query.Has)
 	grant, err := client.Grant(ctx, query)
+	if err == nil {
+		grant, err = confirm(ctx, client, query, []string{self()}, grant)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if grant.Status == wire.Unconfirmed {
-		waits := strings.Join(grant.Lines, ", ")
-		if grant, err = confirm(ctx, client, query, []string{self()}, waits); err != nil {
-			return nil, err
-		}
 	}
 	c, err := r.sort(grant)
 	if err == nil {

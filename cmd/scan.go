@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -258,7 +257,7 @@ func (s *scanning) write(short []string) error {
 		if f.Commit != "" {
 			out.WriteString(f.Commit[:min(12, len(f.Commit))] + ":")
 		}
-		out.WriteString(visible(f.Path))
+		out.WriteString(worksite.Visible(f.Path))
 		if f.Line > 0 {
 			fmt.Fprintf(&out, ":%d:%d", f.Line, f.Column)
 		}
@@ -275,7 +274,7 @@ func (s *scanning) write(short []string) error {
 		say("%s is shorter than %d bytes and is not looked for", name, scan.Shortest)
 	}
 	for _, problem := range s.problems {
-		say("not searched: %s", visible(problem))
+		say("not searched: %s", worksite.Visible(problem))
 	}
 	switch {
 	case len(s.found) > 0:
@@ -284,14 +283,6 @@ func (s *scanning) write(short []string) error {
 		say("nothing found in %s", count(s.files, "file"))
 	}
 	return nil
-}
-
-// visible is text fit for a terminal.
-func visible(text string) string {
-	if quoted := strconv.Quote(text); quoted != `"`+text+`"` {
-		return quoted
-	}
-	return text
 }
 
 // installScan makes keyrack scan --staged the pre-commit hook of the repository, which
