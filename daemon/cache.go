@@ -62,7 +62,7 @@ type Cache struct {
 	shells  map[int]shell
 	sealing sealing
 	emptied func()
-	lending int // files of commands that run
+	lent    map[*lent]struct{} // files of commands that run
 
 	auditDir string
 	audit    *audit.Log // nil for none
@@ -85,8 +85,6 @@ type grant struct {
 	logins map[string]string // the commands that log in
 
 	from map[string]string // which source a value came from
-
-	lent map[string]map[*lent]struct{} // files that hold a value, by its name
 }
 
 // NewCache makes a cache that holds nothing. It is locked if the last one was. It
@@ -167,7 +165,7 @@ func (c *Cache) empty() bool {
 
 func (c *Cache) emptyLocked() bool {
 	// One that is to lock itself stays until it has.
-	if _, idles := c.idle.endLocked(); idles || c.key != (held{}) || c.lending > 0 {
+	if _, idles := c.idle.endLocked(); idles || c.key != (held{}) || len(c.lent) > 0 {
 		return false
 	}
 	for _, g := range c.grants {

@@ -14,6 +14,8 @@ import (
 // lent is a file that holds one value, for a command that runs. Its name ends with the
 // command, with the value, and with the daemon; after a crash with the next one.
 type lent struct {
+	grant  *grant // whose value it is
+	name   string
 	path   string
 	forget func() // waits no more for the command's end
 }
@@ -32,16 +34,10 @@ func (c *Cache) lendLocked(g *grant, s worksite.Secret, v variable, who *peer) (
 	if err != nil {
 		return v, fmt.Errorf("%s needs a file: %w", s.Name, err)
 	}
-	if g == nil { // it is a default, and ends with the command
-		g = &grant{}
-	}
-	l := &lent{path: path}
+	l := &lent{grant: g, name: s.Name, path: path}
 	l.forget, err = who.handle.whenEnded(func() {
 		c.mu.Lock()
-		if _, there := g.lent[s.Name][l]; there {
-			delete(g.lent[s.Name], l)
-			c.removeLocked(l)
-		}
+		c.removeLocked(l)
 		c.mu.Unlock()
 		c.becameEmpty()
 	})
@@ -49,29 +45,29 @@ func (c *Cache) lendLocked(g *grant, s worksite.Secret, v variable, who *peer) (
 		os.Remove(path)
 		return v, fmt.Errorf("%s needs a file: %w", s.Name, err)
 	}
-	if g.lent == nil {
-		g.lent = map[string]map[*lent]struct{}{}
+	if c.lent == nil {
+		c.lent = map[*lent]struct{}{}
 	}
-	if g.lent[s.Name] == nil {
-		g.lent[s.Name] = map[*lent]struct{}{}
-	}
-	g.lent[s.Name][l] = struct{}{}
-	c.lending++
+	c.lent[l] = struct{}{}
 	return variable{name: v.name, plain: []byte(path)}, nil
 }
 
 // takeBackLocked removes the files of one value.
 func (c *Cache) takeBackLocked(g *grant, name string) {
-	for l := range g.lent[name] {
-		c.removeLocked(l)
-		l.forget()
+	for l := range c.lent {
+		if l.grant == g && l.name == name {
+			c.removeLocked(l)
+			l.forget()
+		}
 	}
-	delete(g.lent, name)
 }
 
+// removeLocked removes a file that is still there.
 func (c *Cache) removeLocked(l *lent) {
-	os.Remove(l.path)
-	c.lending--
+	if _, there := c.lent[l]; there {
+		delete(c.lent, l)
+		os.Remove(l.path)
+	}
 }
 
 // writeLocked makes a file of mode 0400 in dir.
