@@ -158,7 +158,7 @@ func (s *server) serve(ctx context.Context, fd int) {
 			s.write(conn, failed("the daemon failed at this request").Fields())
 		}
 	}()
-	from, err := s.peer(conn)
+	from, err := s.peer(conn, &s.known)
 	if err != nil {
 		s.write(conn, asError(err).Fields())
 		return
@@ -179,13 +179,19 @@ func (s *server) serve(ctx context.Context, fd int) {
 	s.answer(ctx, conn, from, request)
 }
 
-// peer says who asks, an error where it is not this user in this login session.
-// The caller releases it.
-func (s *server) peer(conn *connection) (*peer, error) {
-	from, err := s.meet(conn, &s.known)
+// peer says who asks, with what known remembers, nil for nothing: an error where it is
+// not this user in this login session. The caller releases it.
+func (s *server) peer(conn *connection, known *acquaintances) (*peer, error) {
+	from, err := newPeer(conn.fd, known)
+	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
+		s.dropOldest() // a client that has sent nothing makes room
+		time.Sleep(2 * time.Millisecond)
+		from, err = newPeer(conn.fd, known)
+	}
 	if err != nil {
 		return nil, err
 	}
+	known.meet(from)
 	if err := admits(s.place, from); err != nil {
 		s.logRefused(from, "", err)
 		s.known.release(from)
@@ -194,32 +200,15 @@ func (s *server) peer(conn *connection) (*peer, error) {
 	return from, nil
 }
 
-// meet finds out who is at the other end, with what known remembers; nil for nothing.
-func (s *server) meet(conn *connection, known *acquaintances) (*peer, error) {
-	from, err := newPeer(conn.fd, known)
-	for try := 1; try < 50 && (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)); try++ {
-		s.dropOldest() // a client that has sent nothing makes room
-		time.Sleep(2 * time.Millisecond)
-		from, err = newPeer(conn.fd, known)
-	}
-	if err == nil {
-		known.meet(from)
-	}
-	return from, err
-}
-
 // certain makes sure of who asks, whatever is remembered.
 func (s *server) certain(conn *connection, from *peer) error {
 	if from.remembered {
-		now, err := s.meet(conn, nil)
+		now, err := s.peer(conn, nil)
 		if err != nil {
 			return err
 		}
 		s.known.release(from)
 		*from = *now
-		if err := admits(s.place, from); err != nil {
-			return err
-		}
 	}
 	return from.same()
 }
