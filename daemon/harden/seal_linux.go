@@ -102,26 +102,38 @@ func copyProgram() (*os.File, error) {
 		return nil, fmt.Errorf("reading the program: %w", err)
 	}
 	defer program.Close()
-	fd, err := unix.MemfdCreate("keyrack", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all can be executed
-		fd, err = unix.MemfdCreate("keyrack", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
+	copied, err := SealedProgram("keyrack", program, 0o111)
 	if err != nil {
 		return nil, fmt.Errorf("making a copy in memory: %w", err)
 	}
-	copied := os.NewFile(uintptr(fd), "copy")
-	_, err = io.Copy(copied, program)
+	return copied, nil
+}
+
+// SealedProgram is a file in memory of the mode given (memfd_create(2)), called name,
+// with what text has: one that can be executed, and that nobody can change. The caller
+// closes it: what is open for writing can't be executed.
+func SealedProgram(name string, text io.Reader, mode uint32) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all can be executed
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), name)
+	_, err = io.Copy(file, text)
 	if err == nil {
-		err = unix.Fchmod(fd, 0o111)
+		err = unix.Fchmod(fd, mode)
 	}
 	if err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 	}
 	if err != nil {
-		copied.Close()
-		return nil, fmt.Errorf("making a copy in memory: %w", err)
+		file.Close()
+		return nil, err
 	}
-	return copied, nil
+	return file, nil
 }
 
 // bindMode takes from this thread what lets root read a file of mode 0111. The

@@ -2,13 +2,12 @@ package source
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"keyrack/daemon/harden"
 )
 
 // programCopy is a copy of a program. What was looked at is what runs, whatever
@@ -25,26 +24,12 @@ func (c *programCopy) command() (*exec.Cmd, error) {
 	// process from its fork until its own program starts.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate("program", flags|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all can be executed
-		fd, err = unix.MemfdCreate("program", flags)
-	}
+	file, err := harden.SealedProgram("program", &c.Buffer, 0o500)
 	if err != nil {
 		return nil, fmt.Errorf("no copy in memory: %w", err)
 	}
-	file := os.NewFile(uintptr(fd), "program")
 	defer file.Close()
-	if _, err = file.Write(c.Bytes()); err == nil {
-		err = unix.Fchmod(fd, 0o500)
-	}
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
-	}
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	program, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 	if err != nil {
 		return nil, err
 	}
