@@ -1,6 +1,10 @@
 package shells
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
 
 // Change is what one answer of the daemon does to a shell.
 type Change struct {
@@ -22,17 +26,30 @@ type Var struct {
 
 // Render is the change as calls of the four functions that every hook script
 // defines. A variable whose name is not a ValidName is left out: a name is
-// never quoted, so it must not be able to be code.
+// never quoted, so it must not be able to be code. For bash it is all ASCII, so that
+// it has as many characters as bytes, in every locale.
 func (s Shell) Render(c Change) []byte {
-	size := 256
+	return s.Append(make([]byte, 0, s.Size(c)), c)
+}
+
+// Size is at least as many bytes as Append appends.
+func (s Shell) Size(c Change) int {
+	size := 256 + 4*(len(c.Commands)+len(c.Status)+len(c.Generation)+len(c.Mode)+len(c.Summary))
 	for _, v := range c.Put {
-		size += len(v.Name) + len(v.Value) + len(v.Value)/8 + 24
+		size += len(v.Name) + 4*len(v.Value) + 24
 	}
-	code := make([]byte, 0, size)
+	for _, line := range c.Say {
+		size += 4*len(line) + 24
+	}
+	return size
+}
+
+// Append is Render, to the end of code.
+func (s Shell) Append(code []byte, c Change) []byte {
 	for _, v := range c.Put {
 		if ValidName(v.Name) {
 			code = append(code, "__keyrack_put "+v.Name+" "...)
-			code = append(s.appendQuoted(code, v.Value), '\n')
+			code = append(s.appendWord(code, v.Value), '\n')
 		}
 	}
 	if c.Commands != "" {
@@ -47,9 +64,16 @@ func (s Shell) Render(c Change) []byte {
 func (s Shell) appendCall(code []byte, function string, args ...string) []byte {
 	code = append(code, function...)
 	for _, arg := range args {
-		code = s.appendQuoted(append(code, ' '), []byte(arg))
+		code = s.appendWord(append(code, ' '), []byte(arg))
 	}
 	return append(code, '\n')
+}
+
+func (s Shell) appendWord(code, v []byte) []byte {
+	if s == Bash && bytes.ContainsFunc(v, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return appendANSI(code, v)
+	}
+	return s.appendQuoted(code, v)
 }
 
 // refusedNames change how programs load, how a shell behaves, or which program

@@ -1,5 +1,7 @@
 package shells
 
+import "bytes"
+
 // Quote makes one word of v that evaluates to v's exact bytes. A NUL byte,
 // which no variable of any shell can hold, ends the value.
 func (s Shell) Quote(v []byte) []byte {
@@ -12,16 +14,31 @@ func (s Shell) QuoteString(v string) string {
 }
 
 func (s Shell) appendQuoted(to, v []byte) []byte {
-	for i, c := range v {
-		if c == 0 {
-			v = v[:i]
-			break
-		}
-	}
+	v = beforeNUL(v)
 	if s == Fish {
 		return appendFish(to, v)
 	}
 	return appendPOSIX(to, v)
+}
+
+func beforeNUL(v []byte) []byte {
+	if i := bytes.IndexByte(v, 0); i >= 0 {
+		return v[:i]
+	}
+	return v
+}
+
+// appendANSI writes all but the printable letters of ASCII in octal, inside $'…'.
+func appendANSI(to, v []byte) []byte {
+	to = append(to, '$', '\'')
+	for _, c := range beforeNUL(v) {
+		if c < ' ' || c > '~' || c == '\'' || c == '\\' {
+			to = append(to, '\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
+		} else {
+			to = append(to, c)
+		}
+	}
+	return append(to, '\'')
 }
 
 // appendPOSIX closes the quotes around each single quote and escapes it there.

@@ -67,8 +67,9 @@ func TestQuoteInRealShells(t *testing.T) {
 		code := []byte("printf '%s\\1'")
 		for _, v := range values {
 			code = shell.appendQuoted(append(code, ' '), v)
+			code = shell.appendWord(append(code, ' '), v)
 		}
-		want := append(bytes.Join(values, []byte{1}), 1)
+		want := append(bytes.Join(twice(values), []byte{1}), 1)
 		for _, argv := range argvs {
 			t.Run(strings.Join(argv, " "), func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "code")
@@ -92,6 +93,30 @@ func TestQuoteInRealShells(t *testing.T) {
 					t.Error("a value was run as code")
 				}
 			})
+		}
+	}
+}
+
+func twice(values [][]byte) (all [][]byte) {
+	for _, v := range values {
+		all = append(all, v, v)
+	}
+	return all
+}
+
+// What bash reads by the number of its characters has as many as bytes, and no more
+// than was made room for.
+func TestRenderSizes(t *testing.T) {
+	for _, v := range append([][]byte{everyByte()}, hardValues...) {
+		c := Change{Put: []Var{{"A", v}}, Say: []string{string(v)}, Commands: string(v), Status: string(v), Generation: string(v), Mode: string(v), Summary: string(v)}
+		for shell := range programs {
+			code := shell.Render(c)
+			if len(code) > shell.Size(c) {
+				t.Errorf("%s: %d bytes of code for %q, room for %d", shell, len(code), v, shell.Size(c))
+			}
+			if shell == Bash && bytes.ContainsFunc(code, func(r rune) bool { return r >= utf8.RuneSelf }) {
+				t.Errorf("not ASCII: %s", code)
+			}
 		}
 	}
 }
