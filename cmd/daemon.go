@@ -9,6 +9,8 @@ import (
 
 	"keyrack/daemon"
 	"keyrack/daemon/wire"
+	"keyrack/hook"
+	"keyrack/shells"
 )
 
 func daemonCommand() *cobra.Command {
@@ -64,9 +66,19 @@ func daemonOptions() (o daemon.Options, err error) {
 	if o.AuditDir, err = stateDir(); err != nil {
 		return o, err
 	}
-	o.Program = self()
+	o.Program, o.Code = self(), bashCode
 	o.Log = func(line string) { say("%s", line) }
 	return o, nil
+}
+
+// bashCode is what a shell runs that rang: the change that a grant makes.
+func bashCode(g *wire.Grant, room func(size int) ([]byte, error)) ([]byte, error) {
+	change := hook.Change(g, nil)
+	code, err := room(shells.Bash.Size(change))
+	if err != nil {
+		return nil, err
+	}
+	return shells.Bash.Append(code, change), nil
 }
 
 func daemonStopCommand() *cobra.Command {

@@ -84,6 +84,7 @@ type Query struct {
 
 	with *assent
 	by   *peer // who asks over the socket
+	held bool  // only what is held: nothing is fetched, and nobody waits
 
 	watch lookout
 }

@@ -19,6 +19,7 @@ type connection struct {
 	reading func() (done func())
 
 	limited bool // the time for reading runs
+	code    bool // it is a pipe of a shell's, which takes code
 
 	mu     sync.Mutex
 	closed bool

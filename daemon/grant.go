@@ -62,7 +62,8 @@ func (c *Cache) Grant(ctx context.Context, q Query) (*wire.Grant, error) {
 }
 
 // prepare makes the answer to q, which the caller frees. It stands only as long as
-// the ticket is valid.
+// the ticket is valid. It is empty where q is content with what is held, and that is
+// not all.
 func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 	c.mu.Lock()
 	t := ticket{epoch: c.epoch}
@@ -89,6 +90,9 @@ func (c *Cache) prepare(ctx context.Context, q Query) (frame, ticket) {
 	now := c.roughly()
 	var problems map[string]error
 	if !c.holdsAll(p, now) {
+		if q.held {
+			return frame{}, t
+		}
 		if problems, err = c.fetch(ctx, p, q.Shell != 0); err != nil {
 			a.refuse(ofSite(p.site.Name, err))
 		}

@@ -149,6 +149,12 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 	q.by, q.watch = from, conn.watch
 	for range 3 {
 		f, t := s.cache.prepare(ctx, q)
+		if conn.code {
+			f = s.asCode(f, conn.fd)
+		}
+		if f.bytes == nil {
+			break
+		}
 		logged := false
 		err := s.send(conn, f, func() error {
 			if err := s.known.same(from); err != nil {
@@ -165,7 +171,12 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 		})
 		s.cache.free(f)
 		switch err {
-		case nil, errForgotten:
+		case nil:
+			return
+		case errForgotten:
+			if conn.code {
+				s.write(conn, nil)
+			}
 			return
 		case errOvertaken:
 			continue

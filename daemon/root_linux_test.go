@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,8 @@ func rootLooks(t *testing.T, kind arena.Kind, sealed bool, refused []denial) {
 	root.looks("get", false)
 	tg.do(t, "", "exec", "--", "true")
 	root.looks("held", kind != arena.Secret && !sealed) // or nothing would show that it looks where they are
+	tg.rings(t)
+	root.looks("rung for", kind != arena.Secret && !sealed)
 	tg.do(t, "", "lock")
 	root.looks("lock", false)
 	tg.do(t, "", "unlock")
@@ -76,6 +79,30 @@ func (tg *target) life(t *testing.T, line string) {
 		t.Fatal(err)
 	}
 	tg.do(t, "", "allow")
+}
+
+// rings has a bash that rings get the short value, in a worksite that has no other.
+func (tg *target) rings(t *testing.T) {
+	t.Helper()
+	near := tg.root + "/near"
+	err := errors.Join(os.Mkdir(near, 0o755), os.WriteFile(near+"/.keyrack.toml", []byte("name = \"acme/api\"\n[secrets]\nA = \"\"\n"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tg.own(t, near, near+"/.keyrack.toml")
+	for _, args := range [][]string{{"allow"}, {"exec", "--", "true"}} {
+		cmd := tg.call(args...)
+		cmd.Dir = near
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("keyrack %s: %v: %s", args[0], err, out)
+		}
+	}
+	cmd := exec.Command("bash", "-c", ringer, "bash", tg.place.Bell, hookAsks(near))
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: tg.cred}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte(" __keyrack_put A '"+rootMarker+"'\n")) {
+		t.Fatalf("ringing: %v, %d bytes", err, len(out))
+	}
 }
 
 func (tg *target) status(t *testing.T) (s Status) {

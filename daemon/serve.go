@@ -21,7 +21,7 @@ var Version = "devel"
 // UnusedAfter is how long a daemon that holds nothing and has no client stays.
 const UnusedAfter = 10 * time.Minute
 
-// Options configure a daemon, or a Cache in process. The zero values of Now, Log,
+// Options configure a daemon, or a Cache in process. The zero values of Now, Log
 // and Unused mean CLOCK_BOOTTIME, nowhere, and UnusedAfter.
 type Options struct {
 	Place      wire.Place
@@ -34,6 +34,10 @@ type Options struct {
 
 	// Log takes lines for who runs the daemon by hand. They hold no value.
 	Log func(line string)
+
+	// Code makes shell code of a grant, in room that it asks for once, for a shell that
+	// rings. Where it is nil there is no bell.
+	Code Code
 
 	// Unused is how long a daemon without values and clients stays.
 	Unused time.Duration

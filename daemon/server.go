@@ -33,13 +33,14 @@ type server struct {
 	log     func(string)
 	stop    func() // ends run
 	unused  time.Duration
+	code    Code
 	clients sync.WaitGroup
 	peers   audit.Peers
 	known   acquaintances
 
 	requests atomic.Int64 // the bytes that requests take in the arena
 
-	next   chan int // clients, for goroutines that wait for one
+	next   chan caller // for goroutines that wait for one
 	idling atomic.Int64
 
 	began    time.Time
@@ -55,7 +56,7 @@ type server struct {
 }
 
 func newServer(o Options, cache *Cache, stop func()) *server {
-	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, reading: list.New(), working: map[*connection]struct{}{}, next: make(chan int), began: time.Now()}
+	s := &server{place: o.Place, cache: cache, log: o.Log, stop: stop, unused: o.Unused, code: o.Code, reading: list.New(), working: map[*connection]struct{}{}, next: make(chan caller), began: time.Now()}
 	if s.log == nil {
 		s.log = func(string) {}
 	}
@@ -77,10 +78,12 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	defer close(done)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	err := accept(ctx, listener, func(fd int) { s.dispatch(work, fd, done) }, func(err error) {
+	closeBell := s.openBell(func(pid int) { s.dispatch(work, caller{pid: pid}, done) })
+	err := accept(ctx, listener, func(fd int) { s.dispatch(work, caller{fd: fd}, done) }, func(err error) {
 		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
 		s.dropOldest()
 	})
+	closeBell()
 	s.dropSilent()
 	defer time.AfterFunc(partingTime, func() { s.dropAll(); end() }).Stop()
 	s.clients.Wait()
@@ -92,23 +95,32 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 // grown already.
 const maxIdle = 64
 
-// dispatch has a client served, by a goroutine that waits for one or by a new one.
-func (s *server) dispatch(ctx context.Context, fd int, done <-chan struct{}) {
+// caller is a client that has connected, by its descriptor, or a process that rang.
+type caller struct{ fd, pid int }
+
+// dispatch has a caller served, by a goroutine that waits for one or by a new one.
+func (s *server) dispatch(ctx context.Context, c caller, done <-chan struct{}) {
 	s.clients.Add(1)
 	select {
-	case s.next <- fd:
+	case s.next <- c:
 		return
 	default:
 	}
 	go func() {
 		for {
-			s.serve(ctx, fd)
+			if c.pid != 0 {
+				s.ring(ctx, c.pid)
+			} else {
+				s.serve(ctx, c.fd)
+			}
+			s.used()
+			s.clients.Done()
 			if s.idling.Add(1) > maxIdle {
 				s.idling.Add(-1)
 				return
 			}
 			select {
-			case fd = <-s.next:
+			case c = <-s.next:
 				s.idling.Add(-1)
 			case <-done:
 				return
@@ -149,8 +161,6 @@ func (s *server) leaveIfUnused() {
 func (s *server) serve(ctx context.Context, fd int) {
 	conn := &connection{fd: fd}
 	conn.reading = func() func() { return s.waits(conn) }
-	defer s.clients.Done()
-	defer s.used()
 	defer conn.close()
 	defer func() {
 		if recover() != nil {
@@ -273,8 +283,13 @@ func (s *server) begin(conn *connection) (release func(), err error) {
 	}, nil
 }
 
-// write sends an answer whose fields are those after the version and hold no value.
+// write sends an answer whose fields are those after the version and hold no value; no
+// code, to who takes nothing else.
 func (s *server) write(conn *connection, fields [][]byte) {
+	if conn.code {
+		s.send(conn, frame{bytes: []byte(noCode)}, func() error { return nil })
+		return
+	}
 	f, err := encode(fields)
 	if err != nil {
 		f, _ = encode(asError(err).Fields())

@@ -9,12 +9,13 @@ import (
 )
 
 // Place is where one daemon and its clients meet. Socket is what clients connect
-// to, Generation a file whose content changes whenever an answer could differ,
-// Lock the file whose lock the one daemon holds, Locked a marker that exists
+// to, Bell the FIFO by which a shell without sockets asks, Generation a file whose
+// content changes whenever an answer could differ, Lock the file whose lock the one daemon holds, Locked a marker that exists
 // while `keyrack lock` is in force. Scope says in words who shares the daemon.
 type Place struct {
 	Dir        string
 	Socket     string
+	Bell       string
 	Generation string
 	Lock       string
 	Locked     string
@@ -71,7 +72,7 @@ func PlaceIn(dir, session string) Place {
 		p.Scope = "login session " + session
 		return p
 	}
-	p.Socket, p.Generation, p.Lock, p.Locked = dir+"/keyrack.sock", dir+"/generation", dir+"/daemon.lock", dir+"/locked"
+	p.Socket, p.Bell, p.Generation, p.Lock, p.Locked = dir+"/keyrack.sock", dir+"/keyrack.bell", dir+"/generation", dir+"/daemon.lock", dir+"/locked"
 	p.Scope = "user " + userName() + ", no login session id (container, WSL, macOS)"
 	return p
 }
@@ -85,7 +86,7 @@ func sharedPlace(dir string) Place {
 // name names the files of a place.
 func (p *Place) name(prefix string) {
 	base := p.Dir + "/" + prefix
-	p.Socket, p.Generation, p.Lock, p.Locked = base+"sock", base+"generation", base+"lock", base+"locked"
+	p.Socket, p.Bell, p.Generation, p.Lock, p.Locked = base+"sock", base+"bell", base+"generation", base+"lock", base+"locked"
 }
 
 func userName() string {

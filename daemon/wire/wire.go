@@ -190,6 +190,15 @@ func ReadFrameIn(buf []byte, r io.Reader, limit int, grow func(old []byte, size 
 	return split(buf[start:end])
 }
 
+// Fields are the fields of a frame that is whole, in its own memory.
+func Fields(frame []byte) ([][]byte, error) {
+	start, end, err := header(frame, MaxAnswer)
+	if err != nil || end != len(frame) {
+		return nil, ErrFrame
+	}
+	return split(frame[start:end])
+}
+
 // ended turns the end of input into the error of an unfinished frame.
 func ended(buf []byte, err error) error {
 	clear(buf)

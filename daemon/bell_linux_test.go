@@ -1,0 +1,250 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"keyrack/daemon/wire"
+)
+
+// plainCode is what these tests have in the place of shell code: the status, and a
+// line for each variable.
+func plainCode(g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
+	size := len(g.Status) + 1
+	for _, v := range g.Vars {
+		size += len(v.Name) + len(v.Value) + 2
+	}
+	code, err := room(size)
+	if err != nil {
+		return nil, err
+	}
+	code = append(append(code, g.Status...), '\n')
+	for _, v := range g.Vars {
+		code = append(append(append(append(code, v.Name...), '='), v.Value...), '\n')
+	}
+	return code, nil
+}
+
+// ringer asks as the hook does: $1 is the bell, $2 the question. It prints the number
+// and the code.
+const ringer = `{
+	echo "$BASHPID" 1<>"$1"
+	read -r -N 9 -t 10 -u 8 || echo none
+	read -r -N "$((10#${REPLY#?}))" -u 8 code
+	echo "${REPLY#?} $code"
+} 7<<<"$2" 8<<<'' 8<>/dev/fd/8`
+
+func ring(t *testing.T, p wire.Place, question string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "bash", "-c", ringer, "bash", p.Bell, question).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ringing: %v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// hookAsks is what the shell 4242 asks for the worksite at root.
+func hookAsks(root string) string { return "keyrack 1 4242\n" + root }
+
+func TestRing(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "it's 1")
+	const none = "00000000"
+	asks := func(when, question, want string) {
+		t.Helper()
+		if got := ring(t, r.place, question); got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	asks("before it is held", hookAsks(r.root), none)
+	r.want(r.grant(), wire.OK, "A=it's 1")
+	asks("held", hookAsks(r.root), "00000012 ok\nA=it's 1")
+	asks("held, asked again", hookAsks(r.root), "00000012 ok\nA=it's 1")
+	asks("another version", "keyrack 2 4242\n"+r.root, none)
+	asks("no process id", "keyrack 1 x\n"+r.root, none)
+	asks("no root", "keyrack 1 4242", none)
+	asks("no worksite", hookAsks(r.dir+"/c"), "00000008 invalid")
+	r.deny()
+	asks("denied", hookAsks(r.root), "00000012 not-allowed")
+	r.allow()
+	r.lock()
+	asks("locked", hookAsks(r.root), "00000007 locked")
+	r.unlock(nil, 0)
+	r.set("A", strings.Repeat("x", 70<<10))
+	r.grant()
+	asks("over what a pipe takes", hookAsks(r.root), none)
+	r.set("A", "2")
+	asks("not held any more", hookAsks(r.root), none)
+	r.grant()
+	asks("held again", hookAsks(r.root), "00000007 ok\nA=2")
+}
+
+func TestManyRingAtOnce(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	r.grant()
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			if got := ring(t, r.place, hookAsks(r.root)); got != "00000007 ok\nA=1" {
+				t.Errorf("one got %q", got)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestRingOfAnotherSession(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Place, o.Code = wire.PlaceIn(o.Place.Dir, wire.SessionID()+"7"), plainCode })
+	r.worksite("[secrets]\nA = { default = \"1\", required = false }\n")
+	r.place = r.options.Place
+	listener, unlink, err := listen(r.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlink()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { newServer(r.options, r.cache, cancel).run(ctx, listener) })
+	defer running.Wait()
+	defer cancel()
+	await(t, "the bell", func() bool { _, err := os.Lstat(r.place.Bell); return err == nil })
+	if got := ring(t, r.place, hookAsks(r.root)); got != "00000000" {
+		t.Errorf("another session gets %q", got)
+	}
+}
+
+// Of a process that does not ask in the way of the hook nothing is taken and nothing
+// is written to it, whatever is rung.
+func TestWhoDoesNotAskIsLeftAlone(t *testing.T) {
+	const asked = "keyrack 1 4242\\n/w\\n"
+	for name, set := range map[string]string{
+		"another pipe":          `exec 7< <(printf 'keys %s\n' 'of mine') 8> >(cat >out)`,
+		"a file for a question": `printf '` + asked + `' >in; exec 7<in 8> >(cat >out)`,
+		"a file for an answer":  `exec 7< <(printf '` + asked + `') 8>out`,
+		"no pipe for an answer": `exec 7< <(printf '` + asked + `') 8>&-; : >out`,
+		"nothing":               `exec 7<&- 8>&-; : >out; exec 7</dev/null`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("bash", "-c", set+`; echo ready; read -r; cat <&7 >left; exec 8>&-; wait; touch out`)
+			cmd.Dir = t.TempDir()
+			in, _ := cmd.StdinPipe()
+			out, _ := cmd.StdoutPipe()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ready := make([]byte, 6)
+			if _, err := out.Read(ready); err != nil {
+				t.Fatal(err)
+			}
+			if question, fd, err := visit(cmd.Process.Pid); err == nil {
+				t.Errorf("%q was taken for a question, %d for the answer's pipe", question, fd)
+			}
+			in.Write([]byte("\n"))
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			written, err := os.ReadFile(cmd.Dir + "/out")
+			if err != nil || len(written) != 0 {
+				t.Errorf("%q was written: %v", written, err)
+			}
+			left, _ := os.ReadFile(cmd.Dir + "/left")
+			if name != "nothing" && len(left) == 0 {
+				t.Error("what was in its pipe is gone")
+			}
+		})
+	}
+}
+
+// A process of another user has no answer from this user's daemon, also not where that
+// may look into it.
+func TestRingOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("not root: no second user is tried")
+		return
+	}
+	for name, cred := range map[string]*syscall.Credential{"nobody": {Uid: 65534, Gid: 65534}, "root": nil} {
+		cmd := exec.Command("cat")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		h, err := holdOwn(cmd.Process.Pid)
+		if (err == nil) != (cred == nil) {
+			t.Errorf("a process of %s: %v", name, err)
+		}
+		if err == nil {
+			h.close()
+		}
+		in.Close()
+		cmd.Wait()
+	}
+}
+
+// The bell is this user's alone, there as long as a daemon is, and no leftover is in
+// its way.
+func TestBellComesAndGoes(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	for _, before := range []func() error{
+		func() error { return nil },
+		func() error { return syscall.Mkfifo(r.place.Bell, 0o600) },
+		func() error { return os.WriteFile(r.place.Bell, []byte("x"), 0o644) },
+		func() error { return os.Symlink("/dev/null", r.place.Bell) },
+	} {
+		if err := before(); err != nil {
+			t.Fatal(err)
+		}
+		close := newServer(r.options, r.cache, func() {}).openBell(func(int) {})
+		info, err := os.Lstat(r.place.Bell)
+		if err != nil || info.Mode() != fs.ModeNamedPipe|0o600 {
+			t.Fatalf("the bell: %v, %v", info, err)
+		}
+		close()
+		if _, err := os.Lstat(r.place.Bell); err == nil {
+			t.Fatal("the bell is left")
+		}
+	}
+}
+
+// What is no process id is passed over, and so is what has no end.
+func TestRings(t *testing.T) {
+	r := newRig(t, "none", nil)
+	bell, unlink, err := openBell(r.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlink()
+	heard := make(chan int, 10)
+	var over sync.WaitGroup
+	over.Go(func() { rings(bell, func(pid int) { heard <- pid }) })
+	defer over.Wait()
+	defer bell.Close()
+	for _, text := range []string{"12\n", "-1\n0\nx\n\n99999999999999999999\n", "3", "4\n", string(bytes.Repeat([]byte("7"), 5000)), "\n56\n"} {
+		if _, err := bell.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{12, 34, 56} {
+		if got := <-heard; got != want {
+			t.Errorf("heard %d, want %d", got, want)
+		}
+	}
+}
