@@ -88,10 +88,7 @@ __keyrack_again() { builtin return "$__keyrack_status"; }
 # __keyrack_urg LAST: the handler of SIGURG; false: the signal was not for us. A
 # signal that waits when PS0 forks is handled in the fork as well.
 __keyrack_urg() {
-    if ((__keyrack_fetching && BASH_SUBSHELL)); then
-        __keyrack_fetch
-        builtin exit
-    fi
+    ((!__keyrack_called || !BASH_SUBSHELL)) || builtin return 0
     if __keyrack_calm __keyrack_signalled; then
         __keyrack_urged=0
     else
@@ -104,18 +101,6 @@ __keyrack_urg() {
 __keyrack_arrived() {
     { __keyrack_passing || __keyrack_calm __keyrack_moved; } 9>&2 2>/dev/null
     builtin return "$1"
-}
-
-# In a subshell that PS0 of bash 4.4 to 5.2 starts: print the answer's code. The
-# client's last act is to send SIGURG. A comment tells __keyrack_at_prompt that
-# there was nothing to ask.
-__keyrack_fetch() {
-    builtin set +aeEfTuvxk
-    if ! __keyrack_wanted; then
-        builtin echo '#'
-    elif __keyrack_has_client; then
-        GOMAXPROCS=1 builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-
-    fi
 }
 
 # --- Outside ----------------------------------------------------------------
@@ -176,14 +161,14 @@ __keyrack_covered() {
 # --- Moments --------------------------------------------------------------
 
 __keyrack_at_prompt() {
-    builtin local __keyrack__nested=0 "__keyrack__ran=$__keyrack_line" "__keyrack__code=$__keyrack_code"
-    __keyrack_line=0 __keyrack_code=() __keyrack_fetching=0 __keyrack_urged=0
+    builtin local __keyrack__nested=0 "__keyrack__ran=$__keyrack_line"
+    __keyrack_line=0 __keyrack_called=0 __keyrack_urged=0
     if [[ ! $__keyrack_places ]]; then # the first prompt, after all of the start-up file
         __keyrack__ran=1 __keyrack_covers=
     fi
     if ((__keyrack_asked)); then # no end came: the client was killed, or Ctrl-C
         __keyrack_asked=0
-        [ "$__keyrack__code" = '#' ] || __keyrack_fail ''
+        __keyrack_fail ''
     fi
     __keyrack_register "$__keyrack__ran"
     if ((${#__keyrack_names[@]})) && [[ $__keyrack_held != tree ]]; then
@@ -245,18 +230,16 @@ __keyrack_typing() { [[ ${COMP_LINE+x}${READLINE_LINE+x} ]]; }
 # Is this the start-up file?
 __keyrack_starting() { [[ ! $__keyrack_places && ${FUNCNAME[${#FUNCNAME[@]} - 1]} == source ]]; }
 
-# SIGURG with code is the client's, otherwise the daemon's in tree mode, or nobody's.
+# SIGURG is the one that PS0 calls for, or the daemon's in tree mode, or nobody's.
 __keyrack_signalled() {
-    builtin local __keyrack__nested=0 "__keyrack__code=$__keyrack_code" __keyrack__rc=1
+    builtin local __keyrack__nested=0
     builtin wait "$$" # which forgets the signal: else the next wait of the person's would not wait
-    __keyrack_code=()
-    ((!${#__keyrack__code})) || __keyrack_asked=0
-    if [[ $__keyrack__code && $__keyrack__code != '#' ]]; then
-        __keyrack_register 0
-        __keyrack_take "$__keyrack__code"
-        __keyrack__rc=0
+    if ((__keyrack_called)); then
+        __keyrack_called=0
+        __keyrack_before
+        builtin return 0
     fi
-    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return "$__keyrack__rc"
+    [[ $__keyrack_held == tree ]] && ! __keyrack_unchanged || builtin return 1
     __keyrack_is_nested && __keyrack__nested=1
     __keyrack_ask
     builtin return 0
@@ -325,17 +308,35 @@ __keyrack_read_file() {
 __keyrack_ask() {
     builtin local __keyrack__code=
     __keyrack_asked=1 # stays where Ctrl-C ends all this
-    if __keyrack_has_client; then
+    if __keyrack_ring; then
+        builtin true
+    elif [[ -x $__keyrack_bin ]]; then
         __keyrack__code=$(GOMAXPROCS=1 \builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" 2>&9 9>&-)
+    else
+        builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' "$__keyrack_bin" >&9
     fi
     __keyrack_asked=0
     __keyrack_take "$__keyrack__code"
 }
 
-__keyrack_has_client() {
-    [[ -x $__keyrack_bin ]] && builtin return
-    builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' "$__keyrack_bin" >&9
-    builtin return 1
+# Ask the daemon without a fork: it opens the pipes 7, which has the question, and 8,
+# for the answer, once it reads this process id in the FIFO, which is opened for
+# reading too so that no end of it is missed. An answer is the length of its code, 0
+# where the client has to ask, and the code, in one piece. Where none comes, the
+# client asks for a minute. In the handler of a signal a bare "return" is of what ran before.
+__keyrack_ring() {
+    ((__keyrack_pipes)) && [[ -p $__keyrack_bell && ${#__keyrack_root} -lt 1000 ]] && ((EPOCHSECONDS >= __keyrack_deaf)) || builtin return 1
+    builtin local REPLY=
+    {
+        builtin echo "$BASHPID" 1<>"$__keyrack_bell"
+        if builtin read -r -N 9 -t 0.15 -u 8; then
+            REPLY=$((10#${REPLY#?}))
+            ((!REPLY)) || builtin read -r -N "$REPLY" -u 8 __keyrack__code
+        elif [[ -p $__keyrack_bell ]]; then
+            __keyrack_deaf=$((EPOCHSECONDS + 60))
+        fi
+    } 7<<<"keyrack 1 $$"$'\n'"$__keyrack_root" 8<<<'' 8<>/dev/fd/8
+    [[ $__keyrack__code ]]
 }
 
 # __keyrack_take CODE: the calls of put, say and end that are an answer. What was
@@ -801,7 +802,6 @@ __keyrack_ready() {
     __keyrack_inside=0
     if [[ $__keyrack_root ]]; then
         __keyrack_inside=1
-        [[ ! $__keyrack_held ]] && ((!__keyrack_failed)) && [[ -x $__keyrack_bin ]] || __keyrack_inside=2
     fi
     if [[ $__keyrack_how == signal || $__keyrack_held == tree ]]; then
         ((__keyrack_inside && BASH_SUBSHELL == 0)) && { (($1)) || ((!__keyrack_urg_taken)); } && __keyrack_trap
@@ -895,8 +895,8 @@ __keyrack_untrap() {
 }
 
 # How a command line can be preceded here: "funsub", PS0 with ${ …; }; "signal",
-# PS0 with ${x@P}, whose expansion forks the client, which sends SIGURG, whose
-# handler runs in this shell; "debug", the DEBUG trap. bash-preexec has no say in
+# PS0 with ${x@P}, whose expansion forks and sends SIGURG, whose handler runs in this
+# shell; "debug", the DEBUG trap. bash-preexec has no say in
 # it, ble.sh has.
 __keyrack_find_how() {
     case ${__keyrack_before-} in
@@ -917,29 +917,26 @@ __keyrack_find_how() {
 
 # Arrays are what the expansion of PS0 writes to: set -a can't export them.
 __keyrack_begin() {
-    builtin local each
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
     __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_was=() __keyrack_later=()
-    __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_code=() __keyrack_fetching=(0) __keyrack_urged=(0) __keyrack_one=(x)
+    __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_called=(0) __keyrack_urged=(0)
     __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
     __keyrack_shadowing='' __keyrack_shadows=() __keyrack_wrappers='doas env ionice nice nohup setsid stdbuf sudo timeout xargs' __keyrack_program=${__keyrack_bin%/*}/keyrack
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
     __keyrack_arm='' __keyrack_piece=''
-    __keyrack_ps0=('') # outside; inside; inside where there may be nothing to ask
+    __keyrack_bell=${__keyrack_socket%sock}bell __keyrack_deaf=0
+    __keyrack_ps0=('') # outside; inside
     __keyrack_always=0 # without PS0, nothing tells that a line begins outside
     case $__keyrack_how in
     funsub)
-        each='${ { __keyrack_calm __keyrack_before; } 9>&2 >&2 2>/dev/null; }'
-        __keyrack_ps0+=("$each" "$each")
+        __keyrack_ps0+=('${ { __keyrack_calm __keyrack_before; } 9>&2 >&2 2>/dev/null; }')
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
     signal) # backquotes, since bash 5.2 can't handle a signal that waits when it parses $(
-        for each in 'GOMAXPROCS=1 \builtin exec "$__keyrack_bin" __hook bash "$__keyrack_root" "$$" urg 2>&9 9>&-' __keyrack_fetch; do
-            __keyrack_ps0+=('${__keyrack_one[__keyrack_fetching=1,0]#[x"${__keyrack_code[0]:=`{ '"$each"'; } 9>&2 2>/dev/null`}"]}${__keyrack_one[__keyrack_fetching=0]#x}')
-        done
-        __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_asked=__keyrack_inside]@P}'
+        __keyrack_ps0+=('`{ \builtin kill -s URG "$$"; } 2>/dev/null`')
+        __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_called=__keyrack_inside]@P}'
         ;;
     debug)
         __keyrack_always=1

@@ -7,7 +7,6 @@ package client
 import (
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"keyrack/daemon/wire"
@@ -19,13 +18,12 @@ import (
 // with all that it does besides.
 const patience = 1800 * time.Millisecond
 
-// Run serves `__hook SHELL ROOT PID [urg]`, args being what follows __hook. It
+// Run serves `__hook SHELL ROOT PID`, args being what follows __hook. It
 // asks for the worksite at ROOT on behalf of the shell with the process id PID,
-// starting keyrack's daemon with the program keyrack where none runs, writes the
-// change in SHELL's language to standard output and, with urg, sends SIGURG to
-// PID as its last act. The result is the exit code.
+// starting keyrack's daemon with the program keyrack where none runs, and writes
+// the change in SHELL's language to standard output. The result is the exit code.
 func Run(keyrack string, args []string) int {
-	shell, pid, ok := parse(args)
+	shell, ok := parse(args)
 	if !ok {
 		os.Stderr.WriteString("keyrack: the hook calls this itself: keyrack hook SHELL\n")
 		return 2
@@ -37,25 +35,22 @@ func Run(keyrack string, args []string) int {
 	if grant != nil {
 		grant.Wipe()
 	}
-	if err == nil && len(args) == 4 {
-		err = syscall.Kill(pid, syscall.SIGURG)
-	}
 	if err != nil {
 		return 1
 	}
 	return 0
 }
 
-func parse(args []string) (shell shells.Shell, pid int, ok bool) {
-	if len(args) != 3 && !(len(args) == 4 && args[3] == "urg") {
-		return "", 0, false
+func parse(args []string) (shell shells.Shell, ok bool) {
+	if len(args) != 3 {
+		return "", false
 	}
 	shell, err := shells.Parse(args[0])
 	if err != nil {
-		return "", 0, false
+		return "", false
 	}
-	pid, err = strconv.Atoi(args[2])
-	return shell, pid, err == nil && pid > 1
+	pid, err := strconv.Atoi(args[2])
+	return shell, err == nil && pid > 1
 }
 
 func ask(keyrack, root, pid string) (*wire.Grant, error) {
