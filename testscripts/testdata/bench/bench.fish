@@ -16,11 +16,30 @@ end
 
 # measure NAME COUNT CODE: nanoseconds for one run of CODE
 function measure
-    eval "function loop; set -l i 0; while test \$i -lt $argv[2]; set i (math \$i + 1); $argv[3]; end; end"
+    eval "function loop; for i in \$argv; $argv[3]; end; end"
+    set -l turns (seq $argv[2])
     set -l begin (date +%s%N)
-    loop
+    loop $turns
     set -l finish (date +%s%N)
     echo $argv[1] (math -s0 "($finish - $begin) / $argv[2]") >>$BENCH_OUT
+end
+
+# The same events without keyrack: what fish's own handlers, those of the rc file
+# and the loop cost. Afterwards a line inside must have its secrets again.
+function measure_plain
+    set -l handlers __keyrack_preexec __keyrack_postexec __keyrack_prompt
+    set -l text (for name in $handlers; functions $name; end | string collect)
+    functions -e $handlers
+    measure plain 2000 'before; after'
+    echo $text | source
+    cd $BENCH_W
+    after
+    before
+    set -q SECRET_9
+    or echo "keyrack's handlers did not come back" >>$BENCH_OUT
+    after
+    cd $BENCH_O
+    after
 end
 
 function __keyrack_bench_round
@@ -30,6 +49,7 @@ function __keyrack_bench_round
     measure nothing 2000 true
     measure bare 40 '$BENCH_BARE'
     measure captured 40 '$BENCH_BARE | source'
+    measure_plain
     measure outside 2000 'before; after'
     measure cd 40 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W
