@@ -21,27 +21,61 @@ if [[ -o interactive ]]; then
 
 # --- Moments --------------------------------------------------------------
 
-# The first of all prompt hooks: the line is over, and so are its secrets.
+# The first of all prompt hooks: the line is over, and so are its secrets. With
+# "find", in the middle of a line, it only looks where the shell is.
 __keyrack_precmd() {
-    __keyrack_ran=$__keyrack_line __keyrack_line=0
-    if (( __keyrack_covered || ${#__keyrack_later} )) || [[ -n $__keyrack_names && $__keyrack_held != tree ]]; then
-        __keyrack_over
+    if [[ ${1-} != find ]]; then
+        __keyrack_ran=$__keyrack_line __keyrack_line=0
+        if [[ $__keyrack_held == tree ]]; then
+            (( ! ${#__keyrack_later} )) || __keyrack_restore_later
+        elif (( ${#__keyrack_names} + ${#__keyrack_covered} + ${#__keyrack_later} )); then
+            builtin local __keyrack_name __keyrack_types=
+            for __keyrack_name in $__keyrack_names; do
+                __keyrack_types+=${(Pt)__keyrack_name}
+            done
+            if [[ -z ${__keyrack_types//scalar-export}${(k)__keyrack_was} ]]; then
+                builtin unset KEYRACK_EXPORTED $__keyrack_names
+                __keyrack_names=() __keyrack_held=
+            else
+                __keyrack_drop
+            fi
+            (( ! ${#__keyrack_later} )) || __keyrack_restore_later
+            # What the line made itself in the place of ours, or nothing, stays.
+            for __keyrack_name in $__keyrack_covered; do
+                if [[ ${functions[$__keyrack_name]-} == *__keyrack_c(overing|hpwd)* ]]; then
+                    builtin unfunction $__keyrack_name
+                    (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || __keyrack_copy __keyrack_${__keyrack_name}_theirs $__keyrack_name
+                fi
+                if (( ${+functions[__keyrack_${__keyrack_name}_theirs]} )); then
+                    builtin unfunction __keyrack_${__keyrack_name}_theirs
+                    [[ -z ${chpwd_functions[(re)__keyrack_chpwd_theirs]} ]] || __keyrack_register
+                fi
+            done
+            __keyrack_covered=()
+        fi
+        if [[ ${precmd_functions[1]-}:${preexec_functions[-1]-}:${chpwd_functions[1]-} != "$__keyrack_places" ]]; then
+            __keyrack_register
+        fi
     fi
-    if [[ ${precmd_functions[1]-}:${preexec_functions[-1]-}:${chpwd_functions[1]-} != "$__keyrack_places" ]]; then
-        __keyrack_register
+    # Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
+    # values of the last one end, and so does what was said and what failed there.
+    __keyrack_pwd=$PWD __keyrack_dir=$PWD
+    while [[ $__keyrack_dir == /* && ! -e $__keyrack_dir/.keyrack.toml ]]; do
+        __keyrack_dir=${__keyrack_dir%/*}
+    done
+    if [[ $__keyrack_dir != /* ]]; then
+        __keyrack_dir=
+        [[ ! -e /.keyrack.toml ]] || __keyrack_dir=/
     fi
-    __keyrack_find
-    if [[ $__keyrack_held == tree ]]; then
+    if [[ $__keyrack_dir != "$__keyrack_root" ]]; then
+        __keyrack_drop
+        [[ -z $__keyrack_shadowing ]] || __keyrack_shadow ""
+        __keyrack_root=$__keyrack_dir
+        __keyrack_announced=0 __keyrack_failed=0 __keyrack_said= __keyrack_steady=
+    fi
+    if [[ $__keyrack_held == tree && ${1-} != find ]]; then
         __keyrack_refresh
         (( ! __keyrack_ran )) || __keyrack_take_urg # which the line may have replaced
-    fi
-}
-
-__keyrack_over() {
-    [[ $__keyrack_held == tree ]] || __keyrack_drop
-    (( ! ${#__keyrack_later} )) || __keyrack_restore_later
-    if (( __keyrack_covered )) && [[ $__keyrack_held != tree ]]; then
-        __keyrack_uncover
     fi
 }
 
@@ -62,7 +96,7 @@ __keyrack_preexec() {
         __keyrack_register
     fi
     if [[ $PWD != "$__keyrack_pwd" ]]; then # by a widget, with cd -q
-        __keyrack_find
+        __keyrack_precmd find
     fi
     if [[ -n $__keyrack_root ]]; then
         if [[ $__keyrack_failed$__keyrack_held == 0 ]] || __keyrack_wanted; then
@@ -76,7 +110,7 @@ __keyrack_preexec() {
 __keyrack_chpwd() {
     builtin local "__keyrack_last=$__keyrack_root" "__keyrack_again=$__keyrack_failed"
     __keyrack_failed=0
-    __keyrack_find
+    __keyrack_precmd find
     if __keyrack_running && [[ -n $__keyrack_root ]]; then
         if (( __keyrack_again )) || [[ $__keyrack_root != "$__keyrack_last" ]]; then
             __keyrack_ask
@@ -103,25 +137,6 @@ __keyrack_urg() {
 }
 
 # --- The worksite ---------------------------------------------------------
-
-# Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
-# values of the last one end, and so does what was said and what failed there.
-__keyrack_find() {
-    __keyrack_pwd=$PWD __keyrack_dir=$PWD
-    while [[ $__keyrack_dir == /* && ! -e $__keyrack_dir/.keyrack.toml ]]; do
-        __keyrack_dir=${__keyrack_dir%/*}
-    done
-    if [[ $__keyrack_dir != /* ]]; then
-        __keyrack_dir=
-        [[ ! -e /.keyrack.toml ]] || __keyrack_dir=/
-    fi
-    if [[ $__keyrack_dir != "$__keyrack_root" ]]; then
-        __keyrack_drop
-        [[ -z $__keyrack_shadowing ]] || __keyrack_shadow ""
-        __keyrack_root=$__keyrack_dir
-        __keyrack_announced=0 __keyrack_failed=0 __keyrack_said=
-    fi
-}
 
 # Is there anything to ask before this command line?
 __keyrack_wanted() {
@@ -167,24 +182,75 @@ __keyrack_read_file() {
 # mode. Nothing is left of an answer that breaks off, also by Ctrl-C.
 __keyrack_ask() {
     builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
-        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd= __keyrack_named=
+        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd= __keyrack_named= \
+        __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain= __keyrack_rc=1 REPLY
     {
         __keyrack_asking=1
-        if __keyrack_by_socket; then
-            [[ -z $__keyrack_held ]] || __keyrack_drop
-            [[ -n $__keyrack_status ]] || __keyrack_take || __keyrack_by_client
-        else
-            __keyrack_drop
-            __keyrack_by_client
+        # Who listens cannot be seen from zsh: that the socket and its directory are of
+        # this user and closed to others is what there is, by convention. A connect that
+        # waits because the daemon has let its queue fill up is not bounded, but Ctrl-C
+        # ends it.
+        if (( __keyrack_sockets == 2 )) || __keyrack_load; then
+            __keyrack_seen=(${__keyrack_socket%/*}(N/Uf-77) $__keyrack_socket(N=Uf-77))
+            if (( ${#__keyrack_seen} == 2 )) && builtin zsocket "$__keyrack_socket" 2>/dev/null; then
+                __keyrack_fd=$REPLY
+                REPLY="1${__keyrack_nul}hook$__keyrack_nul$__keyrack_root$__keyrack_nul$sysparams[pid]$__keyrack_nul"
+                REPLY="${#REPLY}$__keyrack_newline$REPLY"
+                # A daemon that refuses may have closed already, and still be read. The
+                # signal for that harms no interactive shell that has a terminal.
+                if [[ $ZSH_SUBSHELL != 0 || -z $TTY ]]; then
+                    __keyrack_send
+                else
+                    builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
+                fi
+                # Most of all answers come at once, and as a whole.
+                builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply
+                __keyrack_rc=$?
+                if [[ -n $__keyrack_steady && -z $__keyrack_held && $__keyrack_reply == $__keyrack_steady*$__keyrack_nul ]]; then
+                    for __keyrack_name __keyrack_value in "${(@0)__keyrack_reply[${#__keyrack_steady}+1,-2]}"; do
+                        __keyrack_new+=" $__keyrack_name${(Pt)__keyrack_name}" __keyrack_plain+="$__keyrack_name=$__keyrack_value$__keyrack_nul"
+                    done
+                fi
+                if [[ -n $__keyrack_new && $__keyrack_new:${#__keyrack_plain} == "$__keyrack_same" ]]; then
+                    __keyrack_names=(${(s: :)__keyrack_new}) __keyrack_held=command
+                    builtin typeset -gx ${(0)__keyrack_plain} "KEYRACK_EXPORTED=1$__keyrack_new"
+                    __keyrack_status=ok
+                elif __keyrack_head=${__keyrack_reply%%$__keyrack_newline*} &&
+                    [[ $__keyrack_head == $(( ${#__keyrack_reply} - ${#__keyrack_head} - 1 )) ]]; then
+                    __keyrack_rc=0
+                else
+                    __keyrack_receive $__keyrack_rc
+                    __keyrack_rc=$?
+                fi
+                builtin exec {__keyrack_fd}>&-
+                __keyrack_fd=
+            fi
         fi
-        case $__keyrack_status in
-        ("") ;;
-        (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
-        (*) __keyrack_failed=0 ;;
-        esac
-        [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
-        (( ! ${#__keyrack_names} )) || __keyrack_hold
-        if [[ $__keyrack_lines != "$__keyrack_said" ]] || (( ! __keyrack_announced )); then
+        if [[ $__keyrack_status != ok ]]; then
+            __keyrack_drop
+            if (( __keyrack_rc )); then
+                __keyrack_by_client
+            elif [[ -z $__keyrack_status ]]; then
+                __keyrack_take || __keyrack_by_client
+            fi
+            case $__keyrack_status in
+            ("") ;;
+            (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
+            (*) __keyrack_failed=0 ;;
+            esac
+            [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
+            (( ! ${#__keyrack_names} )) || __keyrack_hold
+        fi
+        if [[ $__keyrack_held == command && ${functions[precmd]-} != *__keyrack_covering* ]]; then
+            if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
+                __keyrack_covered+=(precmd)
+                builtin eval "precmd() { __keyrack_covering }"
+            fi
+        fi
+        if [[ -n $__keyrack_held ]] && (( ${+functions[chpwd]} )); then
+            __keyrack_cover_chpwd
+        fi
+        if [[ $__keyrack_lines != "$__keyrack_said" || -n $__keyrack_summary && $__keyrack_announced == 0 ]]; then
             __keyrack_tell
         fi
     } always {
@@ -205,7 +271,7 @@ __keyrack_fail() {
     builtin local "REPLY=$1"
     [[ -n $REPLY ]] || __keyrack_read_generation
     __keyrack_generation=$REPLY
-    __keyrack_failed=1
+    __keyrack_failed=1 __keyrack_steady=
 }
 
 # Mark what is exported, for shells started from here, and how long it stays.
@@ -219,13 +285,7 @@ __keyrack_hold() {
         # A variable of a function stood before one: ask again when that is over.
         __keyrack_text=${__keyrack_shadowed:-$REPLY}
         __keyrack_take_urg
-    elif [[ ${functions[precmd]-} != *__keyrack_covering* ]]; then
-        if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
-            __keyrack_covered=1
-            builtin eval "precmd() { __keyrack_covering }"
-        fi
     fi
-    (( ! ${+functions[chpwd]} )) || __keyrack_cover_chpwd
 }
 
 # Lines for people are said once, the summary once for each time of entering;
@@ -235,7 +295,7 @@ __keyrack_tell() {
         __keyrack_said=$__keyrack_lines
         builtin print -rnu2 -- "$__keyrack_lines"
     fi
-    if [[ -n $__keyrack_summary && $ZSH_SUBSHELL == 0 ]] && (( ! __keyrack_announced )); then
+    if [[ -n $__keyrack_summary && $ZSH_SUBSHELL$__keyrack_announced == 00 ]]; then
         __keyrack_announced=1
         builtin print -ru2 -- "keyrack: ${__keyrack_summary//$~__keyrack_control/ }"
     fi
@@ -250,7 +310,7 @@ __keyrack_say() {
 }
 
 __keyrack_end() {
-    __keyrack_status=$1 __keyrack_word=$2 __keyrack_mode=$3 __keyrack_summary=$4
+    __keyrack_status=$1 __keyrack_word=$2 __keyrack_mode=$3 __keyrack_summary=$4 __keyrack_steady=
 }
 
 __keyrack_commands() { __keyrack_named=$1 }
@@ -277,38 +337,6 @@ __keyrack_valid() {
 }
 
 # --- Asking the daemon without a fork ---------------------------------------
-
-# Leaves the payload of an answer in __keyrack_reply, or sets __keyrack_status.
-# False: let the client ask, which starts a daemon where there is none, and
-# knows the words for what is wrong. Who listens cannot be seen from zsh: that
-# the socket and its directory are of this user and closed to others is what
-# there is, by convention. A connect that waits because the daemon has let its
-# queue fill up is not bounded, but Ctrl-C ends it.
-__keyrack_by_socket() {
-    builtin local REPLY
-    (( __keyrack_sockets == 2 )) || __keyrack_load || builtin return 1
-    __keyrack_seen=(${__keyrack_socket%/*}(N/Uf-77) $__keyrack_socket(N=Uf-77))
-    (( ${#__keyrack_seen} == 2 )) && builtin zsocket "$__keyrack_socket" 2>/dev/null || builtin return 1
-    __keyrack_fd=$REPLY
-    REPLY="1${__keyrack_nul}hook$__keyrack_nul$__keyrack_root$__keyrack_nul$sysparams[pid]$__keyrack_nul"
-    REPLY="${#REPLY}$__keyrack_newline$REPLY"
-    # A daemon that refuses may have closed already, and still be read. The
-    # signal for that harms no interactive shell that has a terminal.
-    if (( ZSH_SUBSHELL )) || [[ -z $TTY ]]; then
-        __keyrack_send
-    else
-        builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
-    fi
-    # Most of all answers come at once, and as a whole.
-    builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply &&
-        __keyrack_head=${__keyrack_reply%%$__keyrack_newline*} &&
-        [[ $__keyrack_head == $(( ${#__keyrack_reply} - ${#__keyrack_head} - 1 )) ]] ||
-        __keyrack_receive $?
-    REPLY=$?
-    builtin exec {__keyrack_fd}>&-
-    __keyrack_fd=
-    (( ! REPLY ))
-}
 
 __keyrack_send() {
     builtin setopt local_options local_traps
@@ -384,8 +412,9 @@ __keyrack_load() {
 # number of lines, lines, and a name and a value for each variable; or version, status,
 # message, hint. False where the daemon speaks another version.
 __keyrack_take() {
-    builtin local __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain= __keyrack_odd= __keyrack_count=0
+    builtin local __keyrack_odd= __keyrack_count=0
     builtin local -a __keyrack_fields
+    __keyrack_new= __keyrack_plain= __keyrack_steady=
     if [[ $__keyrack_reply == *$__keyrack_nul ]]; then
         __keyrack_fields=("${(@0)__keyrack_reply[${#__keyrack_head}+2,-2]}")
     fi
@@ -420,13 +449,17 @@ __keyrack_take() {
     done
     if [[ -n $__keyrack_new ]]; then
         __keyrack_names+=(${(s: :)__keyrack_new})
-        builtin typeset -gx "${(@0)__keyrack_plain[1,-2]}"
+        builtin typeset -gx ${(0)__keyrack_plain}
     fi
     for __keyrack_value in "${(@)__keyrack_fields[8,7 + __keyrack_count]}"; do
         __keyrack_say "$__keyrack_value"
     done
     __keyrack_status=$__keyrack_fields[2] __keyrack_word=$__keyrack_fields[3]
     __keyrack_mode=$__keyrack_fields[4] __keyrack_summary=$__keyrack_fields[5] __keyrack_named=$__keyrack_fields[6]
+    if [[ $__keyrack_count$__keyrack_mode == 0command ]]; then
+        __keyrack_steady="$__keyrack_head$__keyrack_newline${(pj:\0:)__keyrack_fields[1,7]}$__keyrack_nul"
+        __keyrack_same=" ${(j: :)__keyrack_names}:$(( __keyrack_head + ${#__keyrack_head} + 1 - ${#__keyrack_steady} ))"
+    fi
 }
 
 __keyrack_are_named() {
@@ -514,18 +547,15 @@ __keyrack_keep() {
 __keyrack_drop() {
     __keyrack_held= __keyrack_text=
     (( ${#__keyrack_names} )) || builtin return 0
-    builtin local __keyrack_name __keyrack_gone=KEYRACK_EXPORTED __keyrack_odd=
+    builtin local __keyrack_name
     for __keyrack_name in $__keyrack_names; do
         if [[ ${(Pt)__keyrack_name} == scalar-export && -z ${__keyrack_was[$__keyrack_name]-} ]]; then
-            __keyrack_gone+=" $__keyrack_name"
+            builtin unset $__keyrack_name
         else
-            __keyrack_odd+=" $__keyrack_name"
+            __keyrack_restore $__keyrack_name "${__keyrack_was[$__keyrack_name]-unset}"
         fi
     done
-    for __keyrack_name in ${(s: :)__keyrack_odd}; do
-        __keyrack_restore $__keyrack_name "${__keyrack_was[$__keyrack_name]-unset}"
-    done
-    builtin unset ${(s: :)__keyrack_gone}
+    builtin unset KEYRACK_EXPORTED
     __keyrack_names=() __keyrack_was=()
     (( ! ${#__keyrack_later} )) || __keyrack_watch
 }
@@ -618,10 +648,7 @@ __keyrack_unlist() {
 # theirs runs behind it, from the array, so that it has its own options, $? and
 # pipestatus. On entering a worksite theirs has been before us, without values.
 __keyrack_covering() {
-    __keyrack_over
-    if [[ ${precmd_functions[1]-} != __keyrack_precmd ]]; then
-        __keyrack_register
-    fi
+    __keyrack_precmd
     if (( ${+functions[precmd]} )); then
         precmd_functions=(precmd "${(@)precmd_functions}")
         __keyrack_first=1
@@ -631,23 +658,9 @@ __keyrack_covering() {
 __keyrack_cover_chpwd() {
     [[ $functions[chpwd] != *__keyrack_chpwd* ]] || builtin return 0
     __keyrack_copy chpwd __keyrack_chpwd_theirs || builtin return 0
-    __keyrack_covered=1
+    __keyrack_covered+=(chpwd)
     builtin eval "chpwd() { __keyrack_chpwd }"
     __keyrack_register
-}
-
-# What the line made itself in the place of ours, or nothing, stays.
-__keyrack_uncover() {
-    builtin local __keyrack_name
-    __keyrack_covered=0
-    for __keyrack_name in precmd chpwd; do
-        if [[ ${functions[$__keyrack_name]-} == *__keyrack_c(overing|hpwd)* ]]; then
-            builtin unfunction $__keyrack_name
-            (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || __keyrack_copy __keyrack_${__keyrack_name}_theirs $__keyrack_name
-        fi
-        (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || builtin unfunction __keyrack_${__keyrack_name}_theirs
-    done
-    [[ -z ${chpwd_functions[(re)__keyrack_chpwd_theirs]} ]] || __keyrack_register
 }
 
 # A function that is made here any other way keeps the options of this script.
@@ -721,12 +734,12 @@ __keyrack_find_trap() {
 # __keyrack_off again: the script is being read once more; the prelude stays, and
 # what is known of this line and this worksite.
 __keyrack_off() {
-    builtin local __keyrack_name
+    builtin local __keyrack_name "__keyrack_was_line=$__keyrack_line"
     __keyrack_drop
     __keyrack_shadow ""
-    __keyrack_restore_later
+    __keyrack_precmd
+    __keyrack_line=$__keyrack_was_line
     (( ! ${+functions[TRAPDEBUG]} )) || [[ $functions[TRAPDEBUG] != *__keyrack_* ]] || builtin unfunction TRAPDEBUG
-    __keyrack_over
     __keyrack_give_urg
     __keyrack_unlist
     for __keyrack_name in $__keyrack_made; do
@@ -745,11 +758,11 @@ __keyrack_begin() {
     builtin typeset -g +x __keyrack_bin __keyrack_socket __keyrack_generation_file
     builtin typeset -g __keyrack_root="${__keyrack_root-}" __keyrack_said="${__keyrack_said-}"
     builtin typeset -gi __keyrack_line="${__keyrack_line-0}" __keyrack_announced="${__keyrack_announced-0}"
-    builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first=
-    builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_covered=0 __keyrack_sockets=1
+    builtin typeset -g __keyrack_held= __keyrack_text= __keyrack_generation= __keyrack_first= __keyrack_steady= __keyrack_same=
+    builtin typeset -gi __keyrack_ran=0 __keyrack_failed=0 __keyrack_asking=0 __keyrack_sockets=1
     builtin typeset -g __keyrack_pwd= __keyrack_dir= __keyrack_places=__keyrack_precmd:__keyrack_preexec:__keyrack_chpwd
     builtin typeset -g __keyrack_shadowing= __keyrack_wrappers="doas env ionice nice nohup setsid stdbuf sudo timeout xargs"
-    builtin typeset -ga __keyrack_shadows __keyrack_names __keyrack_seen __keyrack_made __keyrack_urg_was
+    builtin typeset -ga __keyrack_shadows __keyrack_names __keyrack_seen __keyrack_made __keyrack_covered __keyrack_urg_was
     builtin typeset -gA __keyrack_was __keyrack_later __keyrack_known
     builtin typeset -g __keyrack_nul="${(#):-0}" __keyrack_newline="${(#):-10}"
     builtin typeset -g __keyrack_control="[${(#):-1}-${(#):-31}${(#):-127}]"

@@ -18,6 +18,10 @@ __keyrack_bench_round() {
     measure nothing 20000 ':'
     measure bare 40 '$BENCH_BARE'
     measure captured 40 ': "$($BENCH_BARE)"'
+    () { # the loop itself, without the hook
+        local -a preexec_functions=("${(@)preexec_functions:#__keyrack_*}") precmd_functions=("${(@)precmd_functions:#__keyrack_*}")
+        measure plain 2000 'before; after'
+    }
     measure outside 2000 'before; after'
     measure cd 200 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W
