@@ -17,14 +17,14 @@ and __keyrack_off again
 
 # At the prompt: outside, and with nothing to do, this looks upward and no more.
 function __keyrack_prompt --on-event fish_prompt
-    test "$__keyrack_asked$__keyrack_line$__keyrack_root$PWD" != "00$__keyrack_pwd" -o $__keyrack_any
-    and __keyrack_at_prompt
+    test "$__keyrack_line$__keyrack_held$__keyrack_root$PWD" = "0$__keyrack_pwd" $__keyrack_still
+    or __keyrack_at_prompt
 end
 
 # After a command line.
 function __keyrack_postexec --on-event fish_postexec
     set -g __keyrack_line 0
-    test "$__keyrack_asked$__keyrack_held" = 0
+    test -z "$__keyrack_held"
     or __keyrack_line_ends
 end
 
@@ -47,8 +47,10 @@ end
 function __keyrack_listen
     function __keyrack_preexec --on-event fish_preexec
         set -g __keyrack_line 1
-        test -z "$__keyrack_root"
-        or __keyrack_before "$argv"
+        test -n "$__keyrack_root"
+        and string match -qr '\S' -- "$argv" # an empty one asks nothing
+        and __keyrack_wanted
+        and __keyrack_ask
     end
 end
 
@@ -65,7 +67,8 @@ function __keyrack_urg --on-signal URG
 end
 
 function __keyrack_at_prompt
-    __keyrack_line_ends # fish may have told of no end
+    test "$__keyrack_line$__keyrack_held" = 0
+    or __keyrack_line_ends # fish may have told of no end
     __keyrack_find
     test -n "$__keyrack_root"; or return
     __keyrack_listen
@@ -73,22 +76,13 @@ function __keyrack_at_prompt
     or __keyrack_refresh
 end
 
-# __keyrack_before LINE: an empty one asks nothing.
-function __keyrack_before
-    test "$__keyrack_asked" = 0
-    or __keyrack_fail '' # fish 3.1 tells of no end after Ctrl-C
-    string match -qr '\S' -- $argv[1]
-    and __keyrack_wanted
-    and __keyrack_ask
-end
-
 function __keyrack_line_ends
     set -g __keyrack_line 0
-    if test "$__keyrack_asked" = 1 # no end came: the client was killed, or Ctrl-C
-        __keyrack_drop
-        __keyrack_fail ''
-    else if test "$__keyrack_held" = command
-        __keyrack_drop
+    switch "$__keyrack_held"
+        case asking
+            __keyrack_give_up
+        case command
+            __keyrack_drop
     end
 end
 
@@ -106,21 +100,33 @@ end
 
 # --- The worksite ---------------------------------------------------------
 
-# Walk upward to the nearest .keyrack.toml. In another worksite, or outside, the
-# values of the last one end, and so does what was said and what failed there.
+# Walk upward to the nearest .keyrack.toml, unless all is as it was found last:
+# __keyrack_still is the end of a test that holds as long as none is nearer. In
+# another worksite, or outside, the values of the last one end, and so does what
+# was said and what failed there. fish 3.1 alone, which gives named groups to no
+# variables, needs the command substitution, which costs more than the rest.
 function __keyrack_find
+    test "$PWD" = "$__keyrack_pwd" $__keyrack_still
+    and return
     set -l root
-    test "$PWD" = "$__keyrack_pwd"
-    or __keyrack_list_upward
-    if test $__keyrack_any
-        for dir in $__keyrack_upward
-            if test -e "$dir/.keyrack.toml"
-                set root $dir
-                test -n "$dir"; or set root /
-                break
-            end
+    set -l dir $PWD
+    set -l below /
+    set -l still
+    while test -n "$below"
+        if test -e "$dir/.keyrack.toml"
+            set -a still -a -e "$dir/.keyrack.toml"
+            set root $dir
+            test -n "$dir"; or set root /
+            break
         end
+        set -a still -a ! -e "$dir/.keyrack.toml"
+        set below $dir
+        string match -qr '(?s)^(?<dir>.*)/' -- $dir
+        test "$dir" != "$below" -o -z "$dir"
+        or set dir (string replace -r '(?s)/?[^/]*$' '' -- $dir | string collect)
     end
+    set -g __keyrack_pwd $PWD
+    set -g __keyrack_still $still
     if test "$root" != "$__keyrack_root"
         __keyrack_drop
         test -z "$__keyrack_shadowing"
@@ -132,28 +138,12 @@ function __keyrack_find
     end
 end
 
-# All directories from PWD upward, the topmost as an empty word, and the one test
-# of them all that a prompt outside makes. fish 3.1 alone, which gives named groups
-# to no variables, needs the command substitution, which costs more than the rest.
-function __keyrack_list_upward
-    set -l dir $PWD
-    set -l below
-    set -g __keyrack_pwd $PWD
-    set -g __keyrack_upward
-    set -g __keyrack_any -e /.keyrack.toml
-    while test -n "$dir" -a "$dir" != "$below"
-        set -ga __keyrack_upward $dir
-        set -ga __keyrack_any -o -e $dir/.keyrack.toml
-        set below $dir
-        string match -qr '(?s)^(?<dir>.*)/' -- $dir
-        test "$dir" != "$below"
-        or set dir (string replace -r '(?s)/[^/]*$' '' -- $dir | string collect)
-    end
-    set -ga __keyrack_upward ''
-end
-
 # Is there anything to ask before this command line? Forks nothing.
 function __keyrack_wanted
+    test "$__keyrack_failed$__keyrack_held" = 0
+    and return
+    test "$__keyrack_held" != asking
+    or __keyrack_give_up # fish 3.1 tells of no end after Ctrl-C
     if test "$__keyrack_failed" = 1
         __keyrack_read_generation
         test "$__keyrack_reply" != "$__keyrack_generation"
@@ -187,12 +177,17 @@ end
 
 # --- Asking ---------------------------------------------------------------
 
-# What was held goes first, also where Ctrl-C ends all this: then
-# __keyrack_asked stays. The local fish_trace keeps values out of a trace.
+# What was held goes first, also where Ctrl-C ends all this: then __keyrack_held
+# stays "asking". __keyrack_names are those of the last answer, and what this one
+# is expected to put: none where one of them is a variable by now, which would have
+# to be kept. The local fish_trace keeps values out of a trace.
 function __keyrack_ask
     set -l fish_trace
     __keyrack_drop
-    set -g __keyrack_asked 1
+    set -qg $__keyrack_names
+    test $status = $__keyrack_free -a $status -lt 255 # set counts no further
+    or set -g __keyrack_names
+    set -g __keyrack_held asking
     set -g __keyrack_answer
     set -g __keyrack_lines
     set -g __keyrack_named
@@ -202,14 +197,12 @@ function __keyrack_ask
         builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' $__keyrack_bin >&2
     end
     __keyrack_take $__keyrack_answer
-    set -g __keyrack_asked 0
 end
 
 # __keyrack_take STATUS GENERATION MODE SUMMARY, or nothing where no answer came or it broke off.
 function __keyrack_take
     if test -z "$argv[1]"
-        __keyrack_drop
-        __keyrack_fail ''
+        __keyrack_give_up
         return
     end
     test "$__keyrack_named" = "$__keyrack_shadowing"
@@ -232,11 +225,19 @@ function __keyrack_fail
         __keyrack_read_generation
         set -g __keyrack_generation $__keyrack_reply
     end
-    set -g __keyrack_asked 0
+end
+
+# No end came: the client was killed, or Ctrl-C.
+function __keyrack_give_up
+    __keyrack_drop
+    __keyrack_fail ''
 end
 
 # Mark what is exported, for shells started from here, and how long it stays.
 function __keyrack_hold
+    set -qg $__keyrack_names
+    or set -g __keyrack_names (for name in $__keyrack_names; set -qg $name; and builtin echo $name; end)
+    set -g __keyrack_held ''
     set -q __keyrack_names[1]; or return
     set -gx KEYRACK_EXPORTED "1 $__keyrack_names"
     set -g __keyrack_generation $argv[2]
@@ -280,34 +281,37 @@ function __keyrack_end
     set -g __keyrack_answer $argv
 end
 
-# A value is one element, also where the name ends in PATH. After "if", $status is
-# 0, and a "set" that succeeds leaves it so.
+# A value is one element, also where the name ends in PATH. A "set" that succeeds
+# leaves $status as it was, which is 0 here.
 function __keyrack_put
-    if not builtin contains -- "$argv[1]" $__keyrack_known
-        __keyrack_admit $argv[1]
-        or return
-    end
-    if set -qg $argv[1]
-        __keyrack_keep $argv[1]
-        or return
-    end
+    builtin contains -- "$argv[1]" $__keyrack_names
+    or __keyrack_admit $argv[1]
+    or return
     set -gx --unpath $argv[1] "$argv[2]"
-    if test $status = 0
-        set -ga __keyrack_names $argv[1]
-    else
-        __keyrack_say "$argv[1] can't be set in this shell and is left alone"
-        set -eg __keyrack_was_$argv[1]_
-        set -eg __keyrack_flags_$argv[1]_
-    end
+    or __keyrack_leave_alone $argv[1]
 end
 
-# Names that a variable may have; the ones in __keyrack_known were seen before.
 function __keyrack_admit
-    if string match -qr '^[A-Za-z_][A-Za-z0-9_]*\z' -- "$argv[1]"
-        and not string match -qr '^(?:LD_|DYLD_|KEYRACK_|__keyrack|BASH|ZSH_|fish_|__fish|XDG_|COMP_|GIT_CONFIG)' -- $argv[1]
-        and not builtin contains -- $argv[1] $__keyrack_refused
-        set -ga __keyrack_known $argv[1]
-    else
+    __keyrack_may_be $argv[1]
+    or return
+    if set -qg $argv[1]
+        __keyrack_keep $argv[1]
+    end
+    set -ga __keyrack_names $argv[1]
+end
+
+function __keyrack_leave_alone
+    __keyrack_say "$argv[1] can't be set in this shell and is left alone"
+    set -eg __keyrack_names[(builtin contains -i -- $argv[1] $__keyrack_names)]
+    set -eg __keyrack_was_$argv[1]_
+    set -eg __keyrack_flags_$argv[1]_
+end
+
+# Names that a variable may have.
+function __keyrack_may_be
+    if not string match -qr '^[A-Za-z_][A-Za-z0-9_]*\z' -- "$argv[1]"
+        or string match -qr '^(?:LD_|DYLD_|KEYRACK_|__keyrack|BASH|ZSH_|fish_|__fish|XDG_|COMP_|GIT_CONFIG)' -- $argv[1]
+        or builtin contains -- $argv[1] $__keyrack_refused
         __keyrack_say "a name that may not be exported is left out"
         return 1
     end
@@ -355,12 +359,10 @@ end
 
 # --- What was there before ------------------------------------------------
 
-# __keyrack_keep NAME: remember the global variable. False where it is ours. An
-# exported local of a function that still runs is copied here, and would hide it.
+# __keyrack_keep NAME: remember the global variable. An exported local of a
+# function that still runs is copied here, and would hide it.
 function __keyrack_keep
     set -l flags -u --unpath
-    builtin contains -- $argv[1] $__keyrack_names
-    and return 1
     set -el $argv[1]
     set -qgx $argv[1]
     and set flags[1] -x
@@ -373,13 +375,16 @@ function __keyrack_keep
     return 0
 end
 
+# __keyrack_free is how many of the names are no variables then.
 function __keyrack_drop
-    set -g __keyrack_held ''
-    set -q __keyrack_names[1]; or return
+    test -n "$__keyrack_held"; or return
     for name in $__keyrack_names KEYRACK_EXPORTED
         set -eg $name
     end
-    set -g __keyrack_names
+    set -g __keyrack_held ''
+    set -qg $__keyrack_names
+    set -g __keyrack_free $status
+    set -q __keyrack_kept[1]; or return
     for name in $__keyrack_kept
         __keyrack_restore $name __keyrack_was_{$name}_ __keyrack_flags_{$name}_
     end
@@ -419,7 +424,7 @@ end
 # Secrets that the shell was started with belong to the line that started it.
 function __keyrack_forget_inherited
     for name in (string split ' ' -- "$KEYRACK_EXPORTED")[2..-1]
-        __keyrack_admit $name
+        __keyrack_may_be $name
         and set -eg $name
     end
     set -eg KEYRACK_EXPORTED
@@ -432,10 +437,10 @@ function __keyrack_start
         RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME \
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
         GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
-    for name in root pwd upward any text generation said names known kept lines answer reply held named shadowing shadows
+    for name in root pwd still text generation said names kept lines answer reply held named shadowing shadows
         set -gu __keyrack_$name
     end
-    for name in line asked failed announced
+    for name in line failed announced free
         set -gu __keyrack_$name 0
     end
     set -q KEYRACK_EXPORTED
