@@ -46,12 +46,7 @@ func (s Shell) Size(c Change) int {
 
 // Append is Render, to the end of code.
 func (s Shell) Append(code []byte, c Change) []byte {
-	for _, v := range c.Put {
-		if ValidName(v.Name) {
-			code = append(code, "__keyrack_put "+v.Name+" "...)
-			code = append(s.appendWord(code, v.Value), '\n')
-		}
-	}
+	code = s.appendPuts(code, c.Put)
 	if c.Commands != "" {
 		code = s.appendCall(code, "__keyrack_commands", c.Commands)
 	}
@@ -59,6 +54,29 @@ func (s Shell) Append(code []byte, c Change) []byte {
 		code = s.appendCall(code, "__keyrack_say", line)
 	}
 	return s.appendCall(code, "__keyrack_end", c.Status, c.Generation, c.Mode, c.Summary)
+}
+
+// appendPuts calls the function once for each variable, or in bash, where a call costs
+// as much as all that it does, once for all.
+func (s Shell) appendPuts(code []byte, put []Var) []byte {
+	begun := false
+	for _, v := range put {
+		if !ValidName(v.Name) {
+			continue
+		}
+		if !begun || s != Bash {
+			code = append(code, "__keyrack_put"...)
+		}
+		begun = true
+		code = s.appendWord(append(append(append(code, ' '), v.Name...), ' '), v.Value)
+		if s != Bash {
+			code = append(code, '\n')
+		}
+	}
+	if begun && s == Bash {
+		code = append(code, '\n')
+	}
+	return code
 }
 
 func (s Shell) appendCall(code []byte, function string, args ...string) []byte {

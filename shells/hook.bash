@@ -41,14 +41,6 @@ __keyrack_calm_local() {
     }
 }
 
-# __keyrack_prompt STATUS: the first of all prompt commands. It returns the
-# status of the last command line, which the prompt commands after it see.
-__keyrack_prompt() {
-    __keyrack_prompted=1
-    __keyrack_idle || __keyrack_calm __keyrack_at_prompt
-    builtin return "$1"
-}
-
 # Ends the prompt commands where the DEBUG trap has to be set. What came after us
 # may have replaced the first one.
 __keyrack_last_prompt() {
@@ -108,54 +100,66 @@ __keyrack_arrived() {
 # These see the person's options. They change arrays alone, which set -a
 # can't export, and are called where set -e has no effect.
 
-# Is all in its place, and nothing to do at this prompt?
-__keyrack_idle() {
-    [[ $- != *T* ]] && ((!__keyrack_inside && !__keyrack_asked && !${#__keyrack_later[@]})) || builtin return
-    __keyrack_in_place || builtin return
-    ((!__keyrack_line)) || __keyrack_covered || builtin return
-    __keyrack_outside || builtin return
-    __keyrack_line=$__keyrack_always
+# __keyrack_prompt STATUS: the first of all prompt commands. It returns the status of
+# the last command line, which the prompt commands after it see. Most of all prompts are
+# outside, where nothing is to do: a call costs as much as three of the tests that find
+# that out, so that they stand here.
+__keyrack_prompt() {
+    __keyrack_prompted=1
+    if [[ $- != *T* && $__keyrack_inside$__keyrack_asked${#__keyrack_later[@]} == 000 &&
+        ! -e ${__keyrack_up[0]-} && ! -e ${__keyrack_up[1]-} && ! -e ${__keyrack_up[2]-} && ! -e ${__keyrack_up[3]-} &&
+        ! -e ${__keyrack_up[4]-} && ! -e ${__keyrack_up[5]-} ]] && { ((${#__keyrack_up[@]} <= 6)) || __keyrack_outside; } &&
+        [ "${PWD-}|${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}" = "$__keyrack_up_from|$__keyrack_places" ] &&
+        { ((!__keyrack_line)) || __keyrack_covered; }; then
+        __keyrack_line=$__keyrack_always
+    else
+        __keyrack_calm __keyrack_at_prompt
+    fi
+    builtin return "$1"
 }
 
 # Is what came after us where it was at the last prompt?
 __keyrack_in_place() { [ "${PROMPT_COMMAND-}|${PS0-}|${precmd_functions-}|${preexec_functions-}|${BLE_ATTACHED-}${bash_preexec_imported-}${__bp_imported-}" = "$__keyrack_places" ]; }
 
-# The same after a cd.
+# Is there nothing to do after a cd?
 __keyrack_passing() {
-    ((!__keyrack_inside)) && [[ ! $__keyrack_root ]] && __keyrack_outside || builtin return
+    ((!__keyrack_inside)) && [[ ! $__keyrack_root ]] || builtin return
+    __keyrack_look_up
+    __keyrack_outside || builtin return
     __keyrack_pwd=$PWD
 }
 
-# Is there no .keyrack.toml, here and upward? The paths are put together once for
-# each directory, and one function tests all of a number of them at once.
-__keyrack_outside() {
-    [ "${PWD-}" = "$__keyrack_up_from" ] || __keyrack_look_up
-    "__keyrack_none_of_${#__keyrack_up[@]}"
-}
-
+# The paths that .keyrack.toml could have, here and upward, are put together once for
+# each directory.
 __keyrack_look_up() {
-    builtin local "dir=${PWD-}" "tests="
+    [ "${PWD-}" != "$__keyrack_up_from" ] || builtin return 0
+    builtin local "dir=${PWD-}"
     __keyrack_up=(/.keyrack.toml)
     while [[ $dir == /* ]]; do
-        tests+="&& ! -e \${__keyrack_up[${#__keyrack_up[@]}]} "
         __keyrack_up+=("$dir/.keyrack.toml")
         dir=${dir%/*}
     done
-    builtin declare -F "__keyrack_none_of_${#__keyrack_up[@]}" >&2 ||
-        builtin eval "__keyrack_none_of_${#__keyrack_up[@]}() { [[ ! -e \${__keyrack_up[0]} $tests]]; }"
     __keyrack_up_from=${PWD-}
+}
+
+__keyrack_outside() {
+    builtin local file
+    for file in "${__keyrack_up[@]}"; do
+        [[ ! -e $file ]] || builtin return
+    done
 }
 
 # Is cd still our function? Where that can't be seen without a fork: did it see the last change?
 __keyrack_covered() {
-    [ "$PWD" = "$__keyrack_pwd" ] || builtin return
-    ((__keyrack_pipes)) || builtin return 0
-    builtin local "REPLY="
-    {
-        builtin declare -f cd >|/dev/fd/8
-        builtin read -r -N 4096 -u 8 # which splits nothing, whatever IFS
-    } 8<<<''
-    [ "$REPLY" = "$__keyrack_covers" ]
+    if ((__keyrack_pipes)); then
+        {
+            builtin declare -f cd >|/dev/fd/8
+            builtin read -r -N "${#__keyrack_covers}" -u 8 __keyrack_seen # which splits nothing, whatever IFS
+        } 8<<<''
+        [ "$__keyrack_seen" = "$__keyrack_covers" ]
+    else
+        [ "$PWD" = "$__keyrack_pwd" ]
+    fi
 }
 
 # --- Moments --------------------------------------------------------------
@@ -179,6 +183,8 @@ __keyrack_at_prompt() {
     if [[ $__keyrack_root ]] || ((__keyrack_inside)); then
         [[ ! $__keyrack_held ]] || __keyrack_refresh
         __keyrack_ready "$__keyrack__ran"
+    else
+        __keyrack_look_up
     fi
     __keyrack_tell_now
     __keyrack_line=$__keyrack_always
@@ -417,18 +423,23 @@ __keyrack_end() {
 # shellcheck disable=SC2034 # a variable of __keyrack_take
 __keyrack_commands() { __keyrack__commands=$1; }
 
+# __keyrack_put NAME VALUE...
 __keyrack_put() {
-    builtin local "__keyrack__all=$1[@]" __keyrack__text=
-    if ! __keyrack_valid "$1"; then
-        __keyrack_say "a name that may not be exported is left out"
-    elif ((__keyrack__nested)) && __keyrack_shadowed "$1"; then
-        __keyrack_text= # a function's local variable: asked again when that is over
-    elif [[ ${!__keyrack__all+x} ]] && ! __keyrack_keep "$1"; then
-        __keyrack_say "$1 can't be set in this shell and is left alone"
-    else
-        __keyrack_names+=("$1") __keyrack_was+=("$__keyrack__text")
-        builtin export "$1=$2" || __keyrack_say "$1 can't be set in this shell and is left alone"
-    fi
+    builtin local __keyrack__all __keyrack__text
+    while (($#)); do
+        __keyrack__all="$1[@]" __keyrack__text=
+        if [[ $1 == *' '* || $__keyrack_known != *" $1 "* ]] && ! __keyrack_valid "$1"; then
+            __keyrack_say "a name that may not be exported is left out"
+        elif ((__keyrack__nested)) && __keyrack_shadowed "$1"; then
+            __keyrack_text= # a function's local variable: asked again when that is over
+        elif [[ ${!__keyrack__all+x} ]] && ! __keyrack_keep "$1"; then
+            __keyrack_say "$1 can't be set in this shell and is left alone"
+        else
+            __keyrack_names+=("$1") __keyrack_was+=("$__keyrack__text")
+            builtin export "$1=$2" || __keyrack_say "$1 can't be set in this shell and is left alone"
+        fi
+        builtin shift 2
+    done
 }
 
 # The letters stand one by one: what a range like a-z holds is a matter of the locale.
@@ -440,6 +451,7 @@ __keyrack_valid() {
     case $__keyrack_refused in
     *" $1 "*) builtin return 1 ;;
     esac
+    __keyrack_known+="$1 " # so that it is looked at once
 }
 
 # --- Commands that have secrets of their own ----------------------------------
@@ -920,7 +932,7 @@ __keyrack_begin() {
     __keyrack_root='' __keyrack_held='' __keyrack_text='' __keyrack_generation='' __keyrack_failed=0
     __keyrack_announced=0 __keyrack_said='' __keyrack_untold='' __keyrack_names=() __keyrack_was=() __keyrack_later=()
     __keyrack_line=(0) __keyrack_prompted=(0) __keyrack_inside=(0) __keyrack_asked=(0) __keyrack_called=(0) __keyrack_urged=(0)
-    __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
+    __keyrack_places='' __keyrack_covers='' __keyrack_pwd=('') __keyrack_seen=('') __keyrack_up_from=('') __keyrack_up=() __keyrack_form='' __keyrack_kind='' __keyrack_string='' __keyrack_ps0_was=''
     __keyrack_shadowing='' __keyrack_shadows=() __keyrack_wrappers='doas env ionice nice nohup setsid stdbuf sudo timeout xargs' __keyrack_program=${__keyrack_bin%/*}/keyrack
     __keyrack_urg_taken=0 __keyrack_urg_theirs='' __keyrack_urg_action=''
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
@@ -965,6 +977,7 @@ __keyrack_forget_inherited() {
 __keyrack_start() {
     builtin local REPLY
     builtin export -n __keyrack_bin __keyrack_socket __keyrack_generation_file
+    __keyrack_known=' '
     __keyrack_refused=' _ PATH HOME IFS SHELL ENV PWD OLDPWD CDPATH PROMPT_COMMAND PROMPT RPROMPT PS0 PS1 PS2 PS3 PS4 
  SHELLOPTS FPATH ZDOTDIR FIGNORE GLOBIGNORE HISTFILE HISTCMD INPUTRC TMOUT OPTARG OPTIND REPLY 
  FUNCNEST UID EUID PPID path fpath cdpath prompt status argv pipestatus version GCONV_PATH LOCPATH 
@@ -985,6 +998,7 @@ __keyrack_start() {
     __keyrack_attributes=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) # ${x@a}
     [[ ! ${KEYRACK_EXPORTED+x} ]] || __keyrack_forget_inherited
     __keyrack_register 1
+    __keyrack_look_up
     __keyrack_find
     __keyrack_ready 1
     __keyrack_places= # so that the first prompt looks at all once more
