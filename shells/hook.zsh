@@ -11,8 +11,10 @@
 # none is traced, and theirs are back when the function returns. Functions of
 # the person's with a builtin's name are kept out by "builtin". Variables that
 # are alive while a secret is set are named __keyrack_*, which no secret is. What
-# is not simple is that way for speed: a call costs as much as 20 tests, and an
-# assignment to an array or a builtin as much as 5.
+# is not simple is that way for speed: a call of a function, for which zsh maps and
+# unmaps memory, costs as much as 30 tests, and an assignment to an array or a
+# builtin as much as 5. So one command line is __keyrack_preexec, __keyrack_ask and
+# __keyrack_precmd, and these call others only where something is unusual.
 
 'builtin' 'emulate' 'zsh' '-o' 'no_aliases' '-o' 'no_xtrace' '-o' 'no_verbose' '-o' 'no_err_exit' '-o' 'no_err_return' '-o' 'unset' '-o' 'no_multibyte' '-o' 'typeset_silent' '-c' '
 if [[ -o interactive ]]; then
@@ -29,7 +31,7 @@ __keyrack_precmd() {
         if [[ $__keyrack_held == tree ]]; then
             (( ! ${#__keyrack_later} )) || __keyrack_restore_later
         elif (( ${#__keyrack_names} + ${#__keyrack_covered} + ${#__keyrack_later} )); then
-            builtin local __keyrack_name __keyrack_types=
+            builtin local __keyrack_name __keyrack_theirs __keyrack_types=
             for __keyrack_name in $__keyrack_names; do
                 __keyrack_types+=${(Pt)__keyrack_name}
             done
@@ -42,12 +44,12 @@ __keyrack_precmd() {
             (( ! ${#__keyrack_later} )) || __keyrack_restore_later
             # What the line made itself in the place of ours, or nothing, stays.
             for __keyrack_name in $__keyrack_covered; do
-                if [[ ${functions[$__keyrack_name]-} == *__keyrack_c(overing|hpwd)* ]]; then
-                    builtin unfunction $__keyrack_name
-                    (( ! ${+functions[__keyrack_${__keyrack_name}_theirs]} )) || __keyrack_copy __keyrack_${__keyrack_name}_theirs $__keyrack_name
-                fi
-                if (( ${+functions[__keyrack_${__keyrack_name}_theirs]} )); then
-                    builtin unfunction __keyrack_${__keyrack_name}_theirs
+                __keyrack_theirs=__keyrack_${__keyrack_name}_theirs
+                if (( ! ${+functions[$__keyrack_theirs]} )); then
+                    [[ ${functions[$__keyrack_name]-} != *__keyrack_c(overing|hpwd)* ]] || builtin unfunction $__keyrack_name
+                else
+                    [[ ${functions[$__keyrack_name]-} != *__keyrack_c(overing|hpwd)* ]] || __keyrack_copy $__keyrack_theirs $__keyrack_name
+                    builtin unfunction $__keyrack_theirs
                     [[ -z ${chpwd_functions[(re)__keyrack_chpwd_theirs]} ]] || __keyrack_register
                 fi
             done
@@ -178,8 +180,11 @@ __keyrack_read_file() {
 
 # --- Asking ---------------------------------------------------------------
 
-# __keyrack_ask [TIME]: one answer, and once more where a change overtook tree
-# mode. Nothing is left of an answer that breaks off, also by Ctrl-C.
+# __keyrack_ask [TIME]: one answer of the daemon, without a fork, and once more where
+# a change overtook tree mode. Nothing is left of an answer that breaks off, also by
+# Ctrl-C. Most of all answers are those of the last time but for the values, for
+# variables that are all unset, and are taken here: __keyrack_steady is all of it
+# before the first variable, __keyrack_same the names, and the bytes from there on.
 __keyrack_ask() {
     builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
         __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd= __keyrack_named= \
@@ -188,8 +193,7 @@ __keyrack_ask() {
         __keyrack_asking=1
         # Who listens cannot be seen from zsh: that the socket and its directory are of
         # this user and closed to others is what there is, by convention. A connect that
-        # waits because the daemon has let its queue fill up is not bounded, but Ctrl-C
-        # ends it.
+        # waits because the daemon has let its queue fill up ends by Ctrl-C alone.
         if (( __keyrack_sockets == 2 )) || __keyrack_load; then
             __keyrack_seen=(${__keyrack_socket%/*}(N/Uf-77) $__keyrack_socket(N=Uf-77))
             if (( ${#__keyrack_seen} == 2 )) && builtin zsocket "$__keyrack_socket" 2>/dev/null; then
@@ -226,21 +230,7 @@ __keyrack_ask() {
                 __keyrack_fd=
             fi
         fi
-        if [[ $__keyrack_status != ok ]]; then
-            __keyrack_drop
-            if (( __keyrack_rc )); then
-                __keyrack_by_client
-            elif [[ -z $__keyrack_status ]]; then
-                __keyrack_take || __keyrack_by_client
-            fi
-            case $__keyrack_status in
-            ("") ;;
-            (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
-            (*) __keyrack_failed=0 ;;
-            esac
-            [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
-            (( ! ${#__keyrack_names} )) || __keyrack_hold
-        fi
+        [[ $__keyrack_status == ok ]] || __keyrack_settle $__keyrack_rc
         if [[ $__keyrack_held == command && ${functions[precmd]-} != *__keyrack_covering* ]]; then
             if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
                 __keyrack_covered+=(precmd)
@@ -264,6 +254,25 @@ __keyrack_ask() {
     if [[ $__keyrack_held == tree && ${1-1} -lt 3 ]] && ! __keyrack_unchanged; then
         __keyrack_ask $(( ${1-1} + 1 ))
     fi
+}
+
+# __keyrack_settle STATUS: there is another answer than the last time, or none, if
+# STATUS is not 0; then the client asks, which starts a daemon where there is none,
+# and knows the words for what is wrong.
+__keyrack_settle() {
+    __keyrack_drop
+    if (( $1 )); then
+        __keyrack_by_client
+    elif [[ -z $__keyrack_status ]]; then
+        __keyrack_take || __keyrack_by_client
+    fi
+    case $__keyrack_status in
+    ("") ;;
+    (locked|unavailable|no-rack) __keyrack_fail "$__keyrack_word" ;;
+    (*) __keyrack_failed=0 ;;
+    esac
+    [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
+    (( ! ${#__keyrack_names} )) || __keyrack_hold
 }
 
 # __keyrack_fail GENERATION: ask no more until it changes, or a cd.
