@@ -15,11 +15,17 @@ __keyrack_bench() {
     echo "$1 $(((${EPOCHREALTIME/[.,]/} - begin) * 1000 / $2))" >>"$BENCH_OUT"
 }
 
+# the loop without the hook: what it takes for itself
+__keyrack_bench_plain() {
+    local PS0='' PROMPT_COMMAND=''
+    __keyrack_bench plain 2000 'BEFORE; AFTER'
+}
+
 __keyrack_bench_round() {
     cd "$BENCH_O"
     __keyrack_bench_before
     __keyrack_bench_after
-    __keyrack_bench nothing 20000 ':'
+    __keyrack_bench_plain
     __keyrack_bench bare 40 '"$BENCH_BARE"'
     __keyrack_bench captured 40 ': "$("$BENCH_BARE")"'
     __keyrack_bench outside 2000 'BEFORE; AFTER'
