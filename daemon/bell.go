@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"keyrack/daemon/arena"
 	"keyrack/daemon/wire"
 )
@@ -23,6 +25,10 @@ import (
 //
 // Only what the daemon holds is answered in this way, at once. For all else, and
 // where there is no answer, the shell starts the client.
+
+// Code makes shell code of a grant. It asks for room once, for as many bytes as it may
+// take, gets a slice that has so much left, and returns it with the code appended.
+// It keeps nothing of the grant.
 type Code func(g *wire.Grant, room func(size int) ([]byte, error)) ([]byte, error)
 
 // digits is the length of the number, that of the bytes of code, which an answer
@@ -51,8 +57,16 @@ func (s *server) openBell(heard func(pid int)) (close func()) {
 	}
 }
 
-// ring answers the process pid, which rang, if it asks.
-func (s *server) ring(ctx context.Context, pid int) {
+// rung is a question that was found in a process that rang.
+type rung struct {
+	from *peer
+	q    Query
+	conn *connection
+}
+
+// look finds the question of the process pid, nil where it asks none: so a flood of
+// rings costs what one at a time does. Who may not ask gets no code.
+func (s *server) look(pid int) (r *rung) {
 	defer func() {
 		if recover() != nil {
 			s.log("a request failed at " + panicPlace())
@@ -60,30 +74,47 @@ func (s *server) ring(ctx context.Context, pid int) {
 	}()
 	from, err := s.visitor(pid)
 	if err != nil {
-		return
+		return nil
 	}
-	defer s.known.release(from)
 	question, answer, err := visit(pid)
 	if err != nil {
-		return
+		s.known.release(from)
+		return nil
 	}
-	conn := &connection{fd: answer, code: true}
-	defer conn.close()
-	q, ok := s.asked(question)
-	if err := admits(s.place, from); err != nil || !ok {
-		s.write(conn, nil)
-		return
+	s.known.meet(from)
+	r = &rung{from: from, conn: &connection{fd: answer, code: true}}
+	var whole bool
+	if r.q, whole = parseQuestion(question); !whole || admits(s.place, from) != nil {
+		_, _ = unix.Write(answer, noCode) // waits for nobody: it keeps all others waiting
+		s.leave(r)
+		return nil
 	}
-	release, err := s.begin(conn)
+	return r
+}
+
+func (s *server) leave(r *rung) {
+	r.conn.close()
+	s.known.release(r.from)
+}
+
+// answerRung is serve for a process that rang.
+func (s *server) answerRung(ctx context.Context, r *rung) {
+	defer s.leave(r)
+	defer func() {
+		if recover() != nil {
+			s.log("a request failed at " + panicPlace())
+		}
+	}()
+	release, err := s.begin(r.conn)
 	if err != nil {
-		s.write(conn, nil)
+		s.write(r.conn, nil)
 		return
 	}
 	defer release()
-	s.grant(ctx, conn, from, q)
+	s.grant(ctx, r.conn, r.from, r.q)
 }
 
-// visitor finds out who the process pid is, which rang. The caller releases it.
+// visitor takes hold of the process pid, which rang. The caller releases it.
 func (s *server) visitor(pid int) (*peer, error) {
 	p := &peer{pid: pid}
 	if !s.known.recall(p) {
@@ -92,13 +123,12 @@ func (s *server) visitor(pid int) (*peer, error) {
 			return nil, err
 		}
 	}
-	s.known.meet(p)
 	return p, nil
 }
 
-// asked reads a question: the protocol's version and the shell's process id, a
+// parseQuestion reads a question: the protocol's version and the shell's process id, a
 // newline, the worksite's root, and a newline.
-func (s *server) asked(question string) (Query, bool) {
+func parseQuestion(question string) (Query, bool) {
 	head, root, _ := strings.Cut(question, "\n")
 	shell, ours := strings.CutPrefix(head, questionMark+wire.Version+" ")
 	pid, err := strconv.Atoi(shell)

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,6 +108,34 @@ func TestManyRingAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// Whoever rings without a question, however often, keeps nobody else waiting, and has
+// the daemon start nothing.
+func TestFloodOfRings(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	r.grant()
+	bell, err := os.OpenFile(r.place.Bell, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bell.Close()
+	before := runtime.NumGoroutine()
+	line := strings.Repeat(strconv.Itoa(os.Getpid())+"\n", 500)
+	for range 40 {
+		if _, err := bell.WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := runtime.NumGoroutine(); n > before+20 {
+		t.Errorf("%d goroutines more", n-before)
+	}
+	if got := ring(t, r.place, hookAsks(r.root)); got != "00000007 ok\nA=1" {
+		t.Errorf("after the flood: %q", got)
+	}
 }
 
 func TestRingOfAnotherSession(t *testing.T) {

@@ -78,7 +78,11 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	defer close(done)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	closeBell := s.openBell(func(pid int) { s.dispatch(work, caller{pid: pid}, done) })
+	closeBell := s.openBell(func(pid int) {
+		if r := s.look(pid); r != nil {
+			s.dispatch(work, caller{rung: r}, done)
+		}
+	})
 	err := accept(ctx, listener, func(fd int) { s.dispatch(work, caller{fd: fd}, done) }, func(err error) {
 		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
 		s.dropOldest()
@@ -96,7 +100,10 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 const maxIdle = 64
 
 // caller is a client that has connected, by its descriptor, or a process that rang.
-type caller struct{ fd, pid int }
+type caller struct {
+	fd   int
+	rung *rung
+}
 
 // dispatch has a caller served, by a goroutine that waits for one or by a new one.
 func (s *server) dispatch(ctx context.Context, c caller, done <-chan struct{}) {
@@ -108,8 +115,8 @@ func (s *server) dispatch(ctx context.Context, c caller, done <-chan struct{}) {
 	}
 	go func() {
 		for {
-			if c.pid != 0 {
-				s.ring(ctx, c.pid)
+			if c.rung != nil {
+				s.answerRung(ctx, c.rung)
 			} else {
 				s.serve(ctx, c.fd)
 			}
