@@ -186,9 +186,8 @@ __keyrack_read_file() {
 # variables that are all unset, and are taken here: __keyrack_steady is all of it
 # before the first variable, __keyrack_same the names, and the bytes from there on.
 __keyrack_ask() {
-    builtin local __keyrack_status= __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= \
-        __keyrack_reply= __keyrack_head= __keyrack_shadowed= __keyrack_fd= __keyrack_named= \
-        __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain= __keyrack_rc=1 REPLY
+    builtin local __keyrack_status= __keyrack_reply= __keyrack_fd= __keyrack_rc=1 REPLY \
+        __keyrack_name __keyrack_value __keyrack_new= __keyrack_plain=
     {
         __keyrack_asking=1
         # Who listens cannot be seen from zsh: that the socket and its directory are of
@@ -218,19 +217,12 @@ __keyrack_ask() {
                 if [[ -n $__keyrack_new && $__keyrack_new:${#__keyrack_plain} == "$__keyrack_same" ]]; then
                     __keyrack_names=(${(s: :)__keyrack_new}) __keyrack_held=command
                     builtin typeset -gx ${(0)__keyrack_plain} "KEYRACK_EXPORTED=1$__keyrack_new"
-                    __keyrack_status=ok
-                elif __keyrack_head=${__keyrack_reply%%$__keyrack_newline*} &&
-                    [[ $__keyrack_head == $(( ${#__keyrack_reply} - ${#__keyrack_head} - 1 )) ]]; then
-                    __keyrack_rc=0
-                else
-                    __keyrack_receive $__keyrack_rc
-                    __keyrack_rc=$?
+                    builtin exec {__keyrack_fd}>&-
+                    __keyrack_fd= __keyrack_status=ok
                 fi
-                builtin exec {__keyrack_fd}>&-
-                __keyrack_fd=
             fi
         fi
-        [[ $__keyrack_status == ok ]] || __keyrack_settle $__keyrack_rc
+        [[ $__keyrack_status == ok ]] || __keyrack_settle
         if [[ $__keyrack_held == command && ${functions[precmd]-} != *__keyrack_covering* ]]; then
             if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
                 __keyrack_covered+=(precmd)
@@ -239,9 +231,6 @@ __keyrack_ask() {
         fi
         if [[ -n $__keyrack_held ]] && (( ${+functions[chpwd]} )); then
             __keyrack_cover_chpwd
-        fi
-        if [[ $__keyrack_lines != "$__keyrack_said" || -n $__keyrack_summary && $__keyrack_announced == 0 ]]; then
-            __keyrack_tell
         fi
     } always {
         __keyrack_asking=0
@@ -256,12 +245,20 @@ __keyrack_ask() {
     fi
 }
 
-# __keyrack_settle STATUS: there is another answer than the last time, or none, if
-# STATUS is not 0; then the client asks, which starts a daemon where there is none,
-# and knows the words for what is wrong.
+# There is another answer than the last time, or the rest of it, or none; then the
+# client asks, which starts a daemon where there is none, and knows the words for
+# what is wrong.
 __keyrack_settle() {
+    builtin local __keyrack_word= __keyrack_mode= __keyrack_summary= __keyrack_lines= __keyrack_shadowed= __keyrack_named= \
+        __keyrack_head=${__keyrack_reply%%$__keyrack_newline*}
+    if [[ -n $__keyrack_fd ]]; then
+        [[ $__keyrack_head == $(( ${#__keyrack_reply} - ${#__keyrack_head} - 1 )) ]] || __keyrack_receive $__keyrack_rc
+        __keyrack_rc=$?
+        builtin exec {__keyrack_fd}>&-
+        __keyrack_fd=
+    fi
     __keyrack_drop
-    if (( $1 )); then
+    if (( __keyrack_rc )); then
         __keyrack_by_client
     elif [[ -z $__keyrack_status ]]; then
         __keyrack_take || __keyrack_by_client
@@ -273,6 +270,7 @@ __keyrack_settle() {
     esac
     [[ $__keyrack_named == "$__keyrack_shadowing" ]] || __keyrack_shadow "$__keyrack_named"
     (( ! ${#__keyrack_names} )) || __keyrack_hold
+    __keyrack_tell
 }
 
 # __keyrack_fail GENERATION: ask no more until it changes, or a cd.
