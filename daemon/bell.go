@@ -84,7 +84,12 @@ func (s *server) look(pid int) (r *rung) {
 	s.known.meet(from)
 	r = &rung{from: from, conn: &connection{fd: answer, code: true}}
 	var whole bool
-	if r.q, whole = parseQuestion(question); !whole || admits(s.place, from) != nil {
+	r.q, whole = parseQuestion(question)
+	err = admits(s.place, from)
+	if err != nil {
+		s.logRefused(from, "", err)
+	}
+	if err != nil || !whole {
 		_, _ = unix.Write(answer, noCode) // waits for nobody: it keeps all others waiting
 		s.leave(r)
 		return nil
