@@ -69,7 +69,8 @@ end
 function __keyrack_at_prompt
     test "$__keyrack_line$__keyrack_held" = 0
     or __keyrack_line_ends # fish may have told of no end
-    __keyrack_find
+    test "$PWD" = "$__keyrack_pwd" $__keyrack_still
+    or __keyrack_find
     test -n "$__keyrack_root"; or return
     __keyrack_listen
     test "$__keyrack_held" != tree
@@ -100,14 +101,12 @@ end
 
 # --- The worksite ---------------------------------------------------------
 
-# Walk upward to the nearest .keyrack.toml, unless all is as it was found last:
-# __keyrack_still is the end of a test that holds as long as none is nearer. In
-# another worksite, or outside, the values of the last one end, and so does what
-# was said and what failed there. fish 3.1 alone, which gives named groups to no
-# variables, needs the command substitution, which costs more than the rest.
+# Walk upward to the nearest .keyrack.toml. __keyrack_still is the end of a test
+# that holds as long as this would find the same. In another worksite, or outside,
+# the values of the last one end, and so does what was said and what failed there.
+# fish 3.1 alone, which gives named groups to no variables, needs the command
+# substitution, which costs more than the rest.
 function __keyrack_find
-    test "$PWD" = "$__keyrack_pwd" $__keyrack_still
-    and return
     set -l root
     set -l dir $PWD
     set -l below /
@@ -233,12 +232,14 @@ function __keyrack_give_up
     __keyrack_fail ''
 end
 
-# Mark what is exported, for shells started from here, and how long it stays.
+# Mark what came, for shells started from here, and how long it stays.
 function __keyrack_hold
     set -qg $__keyrack_names
     or set -g __keyrack_names (for name in $__keyrack_names; set -qg $name; and builtin echo $name; end)
-    set -g __keyrack_held ''
-    set -q __keyrack_names[1]; or return
+    if not set -q __keyrack_names[1]
+        set -g __keyrack_held ''
+        return
+    end
     set -gx KEYRACK_EXPORTED "1 $__keyrack_names"
     set -g __keyrack_generation $argv[2]
     set -g __keyrack_held command
