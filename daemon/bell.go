@@ -67,11 +67,7 @@ type rung struct {
 // look finds the question of the process pid, nil where it asks none: so a flood of
 // rings costs what one at a time does. Who may not ask gets no code.
 func (s *server) look(pid int) (r *rung) {
-	defer func() {
-		if recover() != nil {
-			s.log("a request failed at " + panicPlace())
-		}
-	}()
+	defer s.survive()
 	from, err := s.visitor(pid)
 	if err != nil {
 		return nil
@@ -105,11 +101,7 @@ func (s *server) leave(r *rung) {
 // answerRung is serve for a process that rang.
 func (s *server) answerRung(ctx context.Context, r *rung) {
 	defer s.leave(r)
-	defer func() {
-		if recover() != nil {
-			s.log("a request failed at " + panicPlace())
-		}
-	}()
+	defer s.survive()
 	release, err := s.begin(r.conn)
 	if err != nil {
 		s.write(r.conn, nil)
@@ -117,6 +109,13 @@ func (s *server) answerRung(ctx context.Context, r *rung) {
 	}
 	defer release()
 	s.grant(ctx, r.conn, r.from, r.q)
+}
+
+// survive, deferred, has a panic end one request, and says where, not what.
+func (s *server) survive() {
+	if recover() != nil {
+		s.log("a request failed at " + panicPlace())
+	}
 }
 
 // visitor takes hold of the process pid, which rang. The caller releases it.

@@ -39,7 +39,7 @@ func plainCode(g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
 // and the code.
 const ringer = `{
 	echo "$BASHPID" 1<>"$1"
-	read -r -N 9 -t 10 -u 8 || echo none
+	read -r -N 9 -t 10 -u 8 || { echo none; exit; }
 	read -r -N "$((10#${REPLY#?}))" -u 8 code
 	echo "${REPLY#?} $code"
 } 7<<<"$2" 8<<<'' 8<>/dev/fd/8`
@@ -276,5 +276,32 @@ func TestRings(t *testing.T) {
 		if got := <-heard; got != want {
 			t.Errorf("heard %d, want %d", got, want)
 		}
+	}
+}
+
+// A panic ends one request of one that rang, and the line about it holds no value.
+func TestPanicOfRinger(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) {
+		o.Code = func(g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
+			if len(g.Vars) > 0 {
+				panic(string(g.Vars[0].Value))
+			}
+			return plainCode(g, room)
+		}
+	})
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1of-the-ringer")
+	r.grant()
+	cmd := exec.Command("bash", "-c", strings.Replace(ringer, "-t 10", "-t 0.1", 1), "bash", r.place.Bell, hookAsks(r.root))
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "none") {
+		t.Errorf("%v: %s", err, out)
+	}
+	await(t, "the line", func() bool { return strings.Contains(r.logged(), "a request failed at keyrack/daemon") })
+	if strings.Contains(r.logged(), "of-the-ringer") {
+		t.Error("the line holds the value")
+	}
+	if got := ring(t, r.place, hookAsks(r.dir+"/c")); got != "00000008 invalid" {
+		t.Errorf("the next one: %q", got)
 	}
 }
