@@ -66,19 +66,23 @@ func daemonOptions() (o daemon.Options, err error) {
 	if o.AuditDir, err = stateDir(); err != nil {
 		return o, err
 	}
-	o.Program, o.Code = self(), bashCode
+	o.Program, o.Code = self(), shellCode
 	o.Log = func(line string) { say("%s", line) }
 	return o, nil
 }
 
-// bashCode is what a shell runs that rang: the change that a grant makes.
-func bashCode(g *wire.Grant, room func(size int) ([]byte, error)) ([]byte, error) {
-	change := hook.Change(g, nil)
-	code, err := room(shells.Bash.Size(change))
+// shellCode is what a shell runs that rang: the change that a grant makes.
+func shellCode(name string, g *wire.Grant, room func(size int) ([]byte, error)) ([]byte, error) {
+	shell, err := shells.Parse(name)
 	if err != nil {
 		return nil, err
 	}
-	return shells.Bash.Append(code, change), nil
+	change := hook.Change(g, nil)
+	code, err := room(shell.Size(change))
+	if err != nil {
+		return nil, err
+	}
+	return shell.Append(code, change), nil
 }
 
 func daemonStopCommand() *cobra.Command {

@@ -209,12 +209,12 @@ func (d *checkup) checkProgram() {
 	d.ok(part, "%s at %s", version(), worksite.Visible(own))
 }
 
-// checkClient looks at the small program that serves bash and fish.
+// checkClient looks at the small program that serves shells which can't ask themselves.
 func (d *checkup) checkClient() {
 	const part, mend = "keyrack-hook", "go install ./cmd/..."
 	small := hookProgram()
 	if small == self() {
-		d.warn(part, mend, "not beside keyrack: bash and fish are slower without it; in keyrack's source:")
+		d.warn(part, mend, "not beside keyrack: shells are slower without it; in keyrack's source:")
 		return
 	}
 	theirs, err := buildinfo.ReadFile(small)

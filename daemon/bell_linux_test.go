@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ import (
 
 // plainCode is what these tests have in the place of shell code: the status, and a
 // line for each variable.
-func plainCode(g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
+func plainCode(shell string, g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
 	size := len(g.Status) + 1
 	for _, v := range g.Vars {
 		size += len(v.Name) + len(v.Value) + 2
@@ -56,7 +57,7 @@ func ring(t *testing.T, p wire.Place, question string) string {
 }
 
 // hookAsks is what the shell 4242 asks for the worksite at root.
-func hookAsks(root string) string { return "keyrack 1 4242\n" + root }
+func hookAsks(root string) string { return "#keyrack 1 bash 4242 " + root }
 
 func TestRing(t *testing.T) {
 	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
@@ -74,9 +75,9 @@ func TestRing(t *testing.T) {
 	r.want(r.grant(), wire.OK, "A=it's 1")
 	asks("held", hookAsks(r.root), "00000012 ok\nA=it's 1")
 	asks("held, asked again", hookAsks(r.root), "00000012 ok\nA=it's 1")
-	asks("another version", "keyrack 2 4242\n"+r.root, none)
-	asks("no process id", "keyrack 1 x\n"+r.root, none)
-	asks("no root", "keyrack 1 4242", none)
+	asks("another version", "#keyrack 2 bash 4242 "+r.root, none)
+	asks("no process id", "#keyrack 1 bash x "+r.root, none)
+	asks("no root", "#keyrack 1 bash 4242", none)
 	asks("no worksite", hookAsks(r.dir+"/c"), "00000008 invalid")
 	r.deny()
 	asks("denied", hookAsks(r.root), "00000012 not-allowed")
@@ -91,6 +92,40 @@ func TestRing(t *testing.T) {
 	asks("not held any more", hookAsks(r.root), none)
 	r.grant()
 	asks("held again", hookAsks(r.root), "00000007 ok\nA=2")
+}
+
+// asker asks as fish does: $1 is the directory, $2 the question, which stands before the
+// answer in what it prints.
+const asker = `exec 5<<<"$2"
+: >"$1/$$"
+while [ -e "$1/$$" ]; do :; done
+cat <&5`
+
+func TestAsk(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	asks := func(when, question, want string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "bash", "-c", asker, "bash", r.place.Asks, question).CombinedOutput()
+		if got, asked := strings.CutPrefix(string(out), question+"\n"); err != nil || !asked || got != want {
+			t.Errorf("%s: %v, %q, want %q", when, err, out, want)
+		}
+	}
+	question := "#keyrack 1 fish 4242 " + r.root
+	asks("before it is held", question, "")
+	r.grant()
+	asks("held", question, "ok\nA=1\n")
+	asks("another version", "#keyrack 2 fish 4242 "+r.root, "")
+	asks("no question", "what else is in a pipe", "")
+	r.lock()
+	asks("locked", question, "locked\n")
+	if left, err := os.ReadDir(r.place.Asks); err != nil || len(left) > 0 {
+		t.Errorf("%d files are left: %v", len(left), err)
+	}
 }
 
 func TestManyRingAtOnce(t *testing.T) {
@@ -161,7 +196,7 @@ func TestRingOfAnotherSession(t *testing.T) {
 // Of a process that does not ask in the way of the hook nothing is taken and nothing
 // is written to it, whatever is rung.
 func TestWhoDoesNotAskIsLeftAlone(t *testing.T) {
-	const asked = "keyrack 1 4242\\n/w\\n"
+	const asked = "#keyrack 1 bash 4242 /w\\n"
 	for name, set := range map[string]string{
 		"another pipe":          `exec 7< <(printf 'keys %s\n' 'of mine') 8> >(cat >out)`,
 		"a file for a question": `printf '` + asked + `' >in; exec 7<in 8> >(cat >out)`,
@@ -181,8 +216,14 @@ func TestWhoDoesNotAskIsLeftAlone(t *testing.T) {
 			if _, err := out.Read(ready); err != nil {
 				t.Fatal(err)
 			}
-			if question, fd, err := visit(cmd.Process.Pid); err == nil {
-				t.Errorf("%q was taken for a question, %d for the answer's pipe", question, fd)
+			for _, find := range []func(int) (string, int, error){visit, search} {
+				question, fd, err := find(cmd.Process.Pid)
+				if err == nil && fd >= 0 && !strings.Contains(set, "7< <(printf '"+asked) { // which search finds
+					t.Errorf("%q was taken for a question, %d for the answer's pipe", question, fd)
+				}
+				if err == nil {
+					syscall.Close(fd)
+				}
 			}
 			in.Write([]byte("\n"))
 			if err := cmd.Wait(); err != nil {
@@ -238,18 +279,28 @@ func TestBellComesAndGoes(t *testing.T) {
 		func() error { return syscall.Mkfifo(r.place.Bell, 0o600) },
 		func() error { return os.WriteFile(r.place.Bell, []byte("x"), 0o644) },
 		func() error { return os.Symlink("/dev/null", r.place.Bell) },
+		func() error {
+			return errors.Join(os.Mkdir(r.place.Asks, 0o755), os.WriteFile(r.place.Asks+"/12", nil, 0o644))
+		},
+		func() error { return os.WriteFile(r.place.Asks, nil, 0o644) },
 	} {
 		if err := before(); err != nil {
 			t.Fatal(err)
 		}
-		close := newServer(r.options, r.cache, func() {}).openBell(func(int) {})
+		close := newServer(r.options, r.cache, func() {}).openBells(func(*rung) {})
 		info, err := os.Lstat(r.place.Bell)
 		if err != nil || info.Mode() != fs.ModeNamedPipe|0o600 {
 			t.Fatalf("the bell: %v, %v", info, err)
 		}
+		left, err := os.ReadDir(r.place.Asks)
+		if info, err2 := os.Lstat(r.place.Asks); errors.Join(err, err2) != nil || len(left) > 0 || info.Mode() != fs.ModeDir|0o700 {
+			t.Fatalf("the directory: %v, %v, %v", info, left, err)
+		}
 		close()
-		if _, err := os.Lstat(r.place.Bell); err == nil {
-			t.Fatal("the bell is left")
+		for _, path := range []string{r.place.Bell, r.place.Asks} {
+			if _, err := os.Lstat(path); err == nil {
+				t.Fatalf("%s is left", path)
+			}
 		}
 	}
 }
@@ -282,11 +333,11 @@ func TestRings(t *testing.T) {
 // A panic ends one request of one that rang, and the line about it holds no value.
 func TestPanicOfRinger(t *testing.T) {
 	r := newRig(t, "none", func(o *Options) {
-		o.Code = func(g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
+		o.Code = func(shell string, g *wire.Grant, room func(int) ([]byte, error)) ([]byte, error) {
 			if len(g.Vars) > 0 {
 				panic(string(g.Vars[0].Value))
 			}
-			return plainCode(g, room)
+			return plainCode(shell, g, room)
 		}
 	})
 	r.overSocket()

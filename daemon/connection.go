@@ -18,8 +18,8 @@ type connection struct {
 	file    *os.File // fd on the poller, nil until it is waited for
 	reading func() (done func())
 
-	limited bool // the time for reading runs
-	code    bool // it is a pipe of a shell's, which takes code
+	limited bool   // the time for reading runs
+	shell   string // it is a pipe of this shell's, which takes code
 
 	mu     sync.Mutex
 	closed bool

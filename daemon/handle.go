@@ -149,8 +149,8 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 	q.by, q.watch = from, conn.watch
 	for range 3 {
 		f, t := s.cache.prepare(ctx, q)
-		if conn.code {
-			f = s.asCode(f, conn.fd)
+		if conn.shell != "" {
+			f = s.asCode(f, conn)
 		}
 		if f.bytes == nil {
 			break
@@ -174,7 +174,7 @@ func (s *server) grant(ctx context.Context, conn *connection, from *peer, q Quer
 		case nil:
 			return
 		case errForgotten:
-			if conn.code {
+			if conn.shell != "" {
 				s.write(conn, nil)
 			}
 			return

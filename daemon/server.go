@@ -78,16 +78,12 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	defer close(done)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	closeBell := s.openBell(func(pid int) {
-		if r := s.look(pid); r != nil {
-			s.dispatch(work, caller{rung: r}, done)
-		}
-	})
+	closeBells := s.openBells(func(r *rung) { s.dispatch(work, caller{rung: r}, done) })
 	err := accept(ctx, listener, func(fd int) { s.dispatch(work, caller{fd: fd}, done) }, func(err error) {
 		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
 		s.dropOldest()
 	})
-	closeBell()
+	closeBells()
 	s.dropSilent()
 	defer time.AfterFunc(partingTime, func() { s.dropAll(); end() }).Stop()
 	s.clients.Wait()
@@ -293,8 +289,10 @@ func (s *server) begin(conn *connection) (release func(), err error) {
 // write sends an answer whose fields are those after the version and hold no value; no
 // code, to who takes nothing else.
 func (s *server) write(conn *connection, fields [][]byte) {
-	if conn.code {
-		s.send(conn, frame{bytes: []byte(noCode)}, func() error { return nil })
+	if conn.shell != "" {
+		if conn.shell == bash {
+			s.send(conn, frame{bytes: noCode}, func() error { return nil })
+		}
 		return
 	}
 	f, err := encode(fields)

@@ -341,7 +341,7 @@ __keyrack_ring() {
         elif [[ -p $__keyrack_bell ]]; then
             __keyrack_deaf=$((EPOCHSECONDS + 60))
         fi
-    } 7<<<"keyrack 1 $$"$'\n'"$__keyrack_root" 8<<<'' 8<>/dev/fd/8
+    } 7<<<"#keyrack 1 bash $$ $__keyrack_root" 8<<<'' 8<>/dev/fd/8
     [[ $__keyrack__code ]]
 }
 

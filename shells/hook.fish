@@ -190,12 +190,48 @@ function __keyrack_ask
     set -g __keyrack_answer
     set -g __keyrack_lines
     set -g __keyrack_named
-    if test -x "$__keyrack_bin"
+    if __keyrack_ring
+    else if test -x "$__keyrack_bin"
         command $__keyrack_bin __hook fish $__keyrack_root $fish_pid | builtin source 2>/dev/null
     else
         builtin printf 'keyrack: %s is gone, start a new shell once keyrack is installed again\n' $__keyrack_bin >&2
     end
     __keyrack_take $__keyrack_answer
+end
+
+# Ask the daemon without a fork. The question is a line of a pipe of this shell's, and
+# a file rings: the daemon looks for that line, writes the answer behind it, and removes
+# the file, also where it has none to give. fish can't wait for that, and tests for some
+# milliseconds. "read" takes an empty line: then the question is there as well. It is a
+# comment, where a newline of a directory's name would end it. Where the daemon does
+# nothing, the client asks a number of times.
+function __keyrack_ring
+    set -l fish_trace
+    test -d "$__keyrack_asks"
+    and string match -qr '^[^\n]+\z' -- "$__keyrack_root"
+    or return
+    if set -q __keyrack_deaf[1]
+        set -e __keyrack_deaf[1]
+        return 1
+    end
+    builtin printf '\n#keyrack 1 fish %s %s\n' $fish_pid $__keyrack_root | begin
+        read -l line
+        builtin echo >$__keyrack_asks/$fish_pid
+        __keyrack_wait $__keyrack_asks/$fish_pid
+        or set -g __keyrack_deaf $__keyrack_tries
+        builtin source 2>/dev/null
+    end
+    test -n "$__keyrack_answer"
+end
+
+function __keyrack_wait
+    for i in $__keyrack_tries
+        for j in $__keyrack_tries
+            test -e $argv[1]
+            or return 0
+        end
+    end
+    return 1
 end
 
 # __keyrack_take STATUS GENERATION MODE SUMMARY, or nothing where no answer came or it broke off.
@@ -438,7 +474,9 @@ function __keyrack_start
         RESOLV_HOST_CONF GETCONF_DIR MALLOC_TRACE TMPDIR NODE_OPTIONS NODE_PATH PYTHONSTARTUP PYTHONPATH PYTHONHOME \
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
         GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
-    for name in root pwd still text generation said names kept lines answer reply held named shadowing shadows
+    set -g __keyrack_asks (string replace -r 'sock\z' asks -- $__keyrack_socket)
+    set -g __keyrack_tries 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40
+    for name in deaf root pwd still text generation said names kept lines answer reply held named shadowing shadows
         set -gu __keyrack_$name
     end
     for name in line failed announced free

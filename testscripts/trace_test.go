@@ -46,9 +46,12 @@ func cmdTraced(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(ts.Stdout(), "clone=%d execve=%d\n%s", clones, execs, opened.String())
 }
 
+// firstWith is the first line of the shell's own first thread with part: what others do,
+// such as those by which fish looks at files of its history, comes when it comes.
 func firstWith(lines []string, part string) int {
+	own, _, _ := strings.Cut(lines[0], " ")
 	for i, line := range lines {
-		if strings.Contains(line, part) {
+		if strings.HasPrefix(line, own+" ") && strings.Contains(line, part) {
 			return i
 		}
 	}

@@ -1,6 +1,6 @@
-// Package client is the one program that bash and fish start before a command
-// line: it asks the daemon for a worksite's secrets and writes what they change
-// as shell code. It has no other use, and it links as little as possible,
+// Package client is the one program that a shell starts before a command line, where
+// it can't ask by itself: it asks the daemon for a worksite's secrets and writes what
+// they change as shell code. It has no other use, and it links as little as possible,
 // because what a program links is initialised at every start.
 package client
 

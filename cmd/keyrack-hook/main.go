@@ -1,5 +1,5 @@
-// Command keyrack-hook is the part of keyrack that bash and fish start before
-// each command line inside a worksite. It belongs beside keyrack, which serves
+// Command keyrack-hook is the part of keyrack that a shell which can't ask the daemon
+// itself starts before each command line inside a worksite. It belongs beside keyrack, which serves
 // the hook itself where this program is missing, only slower.
 package main
 
