@@ -201,10 +201,10 @@ end
 
 # Ask the daemon without a fork. The question is a line of a pipe of this shell's, and
 # a file rings: the daemon looks for that line, writes the answer behind it, and removes
-# the file, also where it has none to give. fish can't wait for that, and tests for some
-# milliseconds. "read" takes an empty line: then the question is there as well. It is a
+# the file, also where it has none to give. fish can't wait for that, and tests ten
+# thousand times, some 30 ms at most. "read" takes an empty line: then the question is there as well. It is a
 # comment, where a newline of a directory's name would end it. Where the daemon does
-# nothing, the client asks a number of times.
+# nothing, the client asks the next ten times.
 function __keyrack_ring
     set -l fish_trace
     test -d "$__keyrack_asks"
@@ -218,7 +218,7 @@ function __keyrack_ring
         read -l line
         builtin echo >$__keyrack_asks/$fish_pid
         __keyrack_wait $__keyrack_asks/$fish_pid
-        or set -g __keyrack_deaf $__keyrack_tries
+        or set -g __keyrack_deaf $__keyrack_tries[1..10]
         builtin source 2>/dev/null
     end
     test -n "$__keyrack_answer"
@@ -475,7 +475,10 @@ function __keyrack_start
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
         GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
     set -g __keyrack_asks (string replace -r 'sock\z' asks -- $__keyrack_socket)
-    set -g __keyrack_tries 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40
+    set -g __keyrack_tries
+    for i in 1 2 3 4 5 6 7 8 9 10
+        set -a __keyrack_tries 1 2 3 4 5 6 7 8 9 10
+    end
     for name in deaf root pwd still text generation said names kept lines answer reply held named shadowing shadows
         set -gu __keyrack_$name
     end
