@@ -206,7 +206,8 @@ __keyrack_ask() {
                 else
                     builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
                 fi
-                # Most of all answers come at once, and as a whole.
+                # While the daemon works. Most of all answers come at once, and as a whole.
+                [[ -z $__keyrack_steady || -n $__keyrack_held ]] || __keyrack_cover_precmd
                 builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply
                 __keyrack_rc=$?
                 if [[ -n $__keyrack_steady && -z $__keyrack_held && $__keyrack_reply == $__keyrack_steady*$__keyrack_nul ]]; then
@@ -223,12 +224,7 @@ __keyrack_ask() {
             fi
         fi
         [[ $__keyrack_status == ok ]] || __keyrack_settle
-        if [[ $__keyrack_held == command && ${functions[precmd]-} != *__keyrack_covering* ]]; then
-            if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
-                __keyrack_covered+=(precmd)
-                builtin eval "precmd() { __keyrack_covering }"
-            fi
-        fi
+        [[ $__keyrack_held != command || ${functions[precmd]-} == *__keyrack_covering* ]] || __keyrack_cover_precmd
         if [[ -n $__keyrack_held ]] && (( ${+functions[chpwd]} )); then
             __keyrack_cover_chpwd
         fi
@@ -659,6 +655,13 @@ __keyrack_covering() {
     if (( ${+functions[precmd]} )); then
         precmd_functions=(precmd "${(@)precmd_functions}")
         __keyrack_first=1
+    fi
+}
+
+__keyrack_cover_precmd() {
+    if (( ! ${+functions[precmd]} )) || __keyrack_copy precmd __keyrack_precmd_theirs; then
+        __keyrack_covered+=(precmd)
+        builtin eval "precmd() { __keyrack_covering }"
     fi
 }
 
