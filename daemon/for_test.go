@@ -92,4 +92,17 @@ var forBehaviours = []behaviour{
 			t.Errorf("a question by another state of the file: %v", q)
 		}
 	}},
+	{"gives a helper the default itself, not a file that holds it", "none", func(t *testing.T, r *rig) {
+		r.worksite("[secrets]\nA = { as = 'tmpfile', default = 'plain' }\nB = { as = 'tmpfile' }\n")
+		r.set("B", "b")
+		site, err := worksite.Read(r.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := r.agent.Grant(t.Context(), Query{Root: r.root, Want: []string{"A", "B"}, Only: site.Digest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.want(g, wire.OK, "A=plain B=b")
+	}},
 }

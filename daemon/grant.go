@@ -161,7 +161,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 			a.names = append(a.names, s.Name)
 		case ok:
 			v := variable{name: s.Variable(), held: h}
-			if s.As == worksite.AsTmpfile && q.Only == (worksite.Digest{}) { // a helper hands the value on
+			if q.lends(s) {
 				if v, err = c.lendLocked(g, s, v, q.by); errors.Is(err, seal.ErrEnded) {
 					c.endedLocked(g)
 					return frame{}, 0, failed(changedTooFast)
@@ -178,7 +178,7 @@ func (c *Cache) collect(q Query, p *plan, a *answer, problems map[string]error, 
 			}
 		case problems[s.Name] != nil:
 			absent(a, p, s, problems[s.Name])
-			if s.As == worksite.AsTmpfile && s.Default != nil {
+			if q.lends(s) && s.Default != nil {
 				last := &a.vars[len(a.vars)-1]
 				if *last, err = c.lendLocked(g, s, *last, q.by); err != nil {
 					a.refuse(ofSite(p.site.Name, err))
@@ -237,6 +237,11 @@ const commandLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 // wants says whether what q asks for may have s.
 func (q Query) wants(s worksite.Secret) bool {
 	return s.For == nil && s.As == worksite.AsEnv && q.Only == worksite.Digest{} || slices.Contains(q.Want, s.Name)
+}
+
+// lends says whether a command gets s in a file. A helper hands the value on.
+func (q Query) lends(s worksite.Secret) bool {
+	return s.As == worksite.AsTmpfile && q.Only == worksite.Digest{}
 }
 
 // check refuses what is asked for by another state of the file than the one that p
