@@ -167,7 +167,8 @@ func (bench *hookBench) report(b *testing.B) {
 	inside, outside := median("inside")-loop, median("outside")-loop
 	b.ReportMetric(0, "ns/op") // a turn's own length says nothing
 	b.ReportMetric(outside/1000, "outside-µs")
-	b.ReportMetric((median("empty")-loop)/1000, "empty-prompt-inside-µs")
+	b.ReportMetric((median("prompt")-median("plain-prompt"))/1000, "prompt-outside-µs")
+	b.ReportMetric((median("empty")-median("plain-prompt"))/1000, "empty-prompt-inside-µs")
 	b.ReportMetric(median("bare")/1000, "bare-µs")
 	b.ReportMetric(inside/median("bare"), "inside/bare")
 	b.ReportMetric(inside/median("captured"), "inside/captured")

@@ -19,6 +19,7 @@ __keyrack_bench() {
 __keyrack_bench_plain() {
     local PS0='' PROMPT_COMMAND=''
     __keyrack_bench plain 2000 'BEFORE; AFTER'
+    __keyrack_bench plain-prompt 2000 'AFTER'
 }
 
 __keyrack_bench_round() {
@@ -29,6 +30,7 @@ __keyrack_bench_round() {
     __keyrack_bench bare 40 '"$BENCH_BARE"'
     __keyrack_bench captured 40 ': "$("$BENCH_BARE")"'
     __keyrack_bench outside 2000 'BEFORE; AFTER'
+    __keyrack_bench prompt 2000 'AFTER'
     __keyrack_bench cd 40 'BEFORE; cd "$BENCH_W"; cd "$BENCH_O"; AFTER'
     cd "$BENCH_W"
     __keyrack_bench_after

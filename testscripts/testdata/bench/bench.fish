@@ -31,6 +31,7 @@ function measure_plain
     set -l text (for name in $handlers; functions $name; end | string collect)
     functions -e $handlers
     measure plain 2000 'before; after'
+    measure plain-prompt 2000 after
     echo $text | source
     cd $BENCH_W
     after
@@ -51,6 +52,7 @@ function __keyrack_bench_round
     measure captured 40 '$BENCH_BARE | source'
     measure_plain
     measure outside 2000 'before; after'
+    measure prompt 2000 after
     measure cd 40 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W
     after

@@ -21,8 +21,10 @@ __keyrack_bench_round() {
     () { # the loop itself, without the hook
         local -a preexec_functions=("${(@)preexec_functions:#__keyrack_*}") precmd_functions=("${(@)precmd_functions:#__keyrack_*}")
         measure plain 2000 'before; after'
+        measure plain-prompt 2000 'after'
     }
     measure outside 2000 'before; after'
+    measure prompt 2000 'after'
     measure cd 200 'before; cd $BENCH_W; cd $BENCH_O; after'
     cd $BENCH_W
     after
