@@ -171,7 +171,7 @@ func writableTemp(c *harden.Confinement) (string, error) {
 // environ is the environment of the command: without secrets, but for those that it
 // is to have, and without what leads to agents.
 func (s sandbox) environ(temp string) []string {
-	vars := []shells.Var{{Name: "TMPDIR", Value: []byte(temp)}}
+	vars := []shells.Var{{Name: "TMPDIR", Value: []byte(temp)}, {Name: "KEYRACK_SANDBOX", Value: []byte("1")}}
 	for _, name := range s.env {
 		if value, ok := os.LookupEnv(name); ok {
 			vars = append(vars, shells.Var{Name: name, Value: []byte(value)})

@@ -16,11 +16,11 @@ import (
 )
 
 // A shell that can't connect to a socket by itself asks without starting a client by
-// what it can do. It puts its question into a pipe of its own, and rings: bash writes
-// its process id into the bell, a FIFO beside the socket, and fish, which can't open
-// one without waiting for a reader, makes a file of that name in the directory asks.
-// The daemon looks into that process for the question, and writes the answer, shell
-// code, into a pipe of that process: bash has a second one, fish the same.
+// what it can do. It puts its question into a pipe of its own, and rings: it makes a file
+// with its process id for a name in the directory asks beside the socket. The daemon looks
+// into that process for the question, writes the answer, shell code, into a pipe of that
+// process, and removes the file. bash has a second pipe for the answer; fish takes it from
+// the same one, behind the question.
 //
 // Who rings proves nothing, and gets nothing: an answer goes into the process that
 // the question lies in, and to no other. That process is held by a pidfd, and has
@@ -45,60 +45,45 @@ const (
 
 var noCode = bytes.Repeat([]byte("0"), digits)
 
-// way is one of ringing. open makes what is rung, and unlink removes it; rings tells heard
-// which processes ring, until bell is closed; find looks for the question of one, and for
-// the pipe that takes the answer; done tells it that there is none to come any more.
-type way struct {
-	open  func(wire.Place) (bell *os.File, unlink func(), err error)
-	rings func(bell *os.File, heard func(pid int))
-	find  func(pid int) (question string, answer int, err error)
-	done  func(p wire.Place, pid int)
-}
-
-// openBells makes all that is rung, and tells heard of each question that is found, until
-// close, which removes it. What can't be made nobody rings.
-func (s *server) openBells(heard func(*rung)) (close func()) {
+// openAsks makes the directory asks and tells heard of each question that is found, until
+// close. Where it can't be made nobody rings.
+func (s *server) openAsks(heard func(*rung)) (close func()) {
 	if s.code == nil {
 		return func() {}
 	}
-	var over sync.WaitGroup
-	var closing []func()
-	for _, w := range ways {
-		bell, unlink, err := w.open(s.place)
-		if err != nil {
-			continue
-		}
-		closing = append(closing, func() { unlink(); bell.Close() })
-		over.Go(func() {
-			w.rings(bell, func(pid int) {
-				if r := s.look(w, pid); r != nil {
-					heard(r)
-				}
-			})
-		})
+	closed, err := openAsks(s.place)
+	if err != nil {
+		return func() {}
 	}
+	var over sync.WaitGroup
+	over.Go(func() {
+		rings(closed, func(pid int) {
+			if r := s.look(pid); r != nil {
+				heard(r)
+			}
+		})
+	})
 	return func() {
-		for _, close := range closing {
-			close()
-		}
+		closed.Close()
 		over.Wait()
+		_ = emptyAsks(s.place) // the directory stays, for shells that are about to ring
 	}
 }
 
-// rung is a question that was found in a process that rang.
+// rung is a question that was found in a process that rang, pid.
 type rung struct {
+	pid  int
 	from *peer
 	q    Query
 	conn *connection
-	done func()
 }
 
 // look finds the question of the process pid, nil where it asks none, or may not: so a
 // flood of rings costs what one at a time does.
-func (s *server) look(w way, pid int) *rung {
+func (s *server) look(pid int) *rung {
 	defer s.survive()
-	r := &rung{done: func() { w.done(s.place, pid) }}
-	if err := s.find(w, pid, r); err != nil {
+	r := &rung{pid: pid}
+	if err := s.find(r); err != nil {
 		if r.conn != nil && r.conn.shell == bash {
 			_, _ = unix.Write(r.conn.fd, noCode) // waits for nobody: it keeps all others waiting
 		}
@@ -108,11 +93,11 @@ func (s *server) look(w way, pid int) *rung {
 	return r
 }
 
-func (s *server) find(w way, pid int, r *rung) (err error) {
-	if r.from, err = s.visitor(pid); err != nil {
+func (s *server) find(r *rung) (err error) {
+	if r.from, err = s.visitor(r.pid); err != nil {
 		return err
 	}
-	question, answer, err := w.find(pid)
+	question, answer, err := findQuestion(r.pid)
 	if err != nil {
 		return err
 	}
@@ -127,6 +112,8 @@ func (s *server) find(w way, pid int, r *rung) (err error) {
 	return err
 }
 
+// leave ends what was done for r, and removes the file last: it tells the shell that
+// nothing more comes.
 func (s *server) leave(r *rung) {
 	if r.conn != nil {
 		r.conn.close()
@@ -134,7 +121,7 @@ func (s *server) leave(r *rung) {
 	if r.from != nil {
 		s.known.release(r.from)
 	}
-	r.done()
+	_ = os.Remove(s.place.Asks + "/" + strconv.Itoa(r.pid)) // another daemon may have
 }
 
 // answerRung is serve for a process that rang.
@@ -158,13 +145,16 @@ func (s *server) survive() {
 }
 
 // visitor takes hold of the process pid, which rang. The caller releases it.
-func (s *server) visitor(pid int) (*peer, error) {
-	p := &peer{pid: pid}
+func (s *server) visitor(pid int) (p *peer, err error) {
+	p = &peer{pid: pid}
 	if !s.known.recall(p) {
-		var err error
-		if p.handle, err = holdOwn(pid); err != nil {
+		if p.handle, err = holdProcess(pid); err != nil {
 			return nil, err
 		}
+	}
+	if err := mayRing(pid); err != nil {
+		s.known.release(p)
+		return nil, err
 	}
 	return p, nil
 }

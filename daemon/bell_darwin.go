@@ -1,11 +1,26 @@
 package daemon
 
-import "errors"
+import (
+	"errors"
+	"os"
+
+	"keyrack/daemon/wire"
+)
 
 // macOS has no /proc, by which the daemon could find a shell's pipes: nobody rings there,
 // and all ask by the client.
-var ways []way
+func openAsks(wire.Place) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func holdOwn(int) (handle, error) { return handle{}, errors.ErrUnsupported }
+func emptyAsks(wire.Place) error { return errors.ErrUnsupported }
+
+func rings(*os.File, func(pid int)) {}
+
+func holdProcess(int) (handle, error) { return handle{}, errors.ErrUnsupported }
+
+func mayRing(int) error { return errors.ErrUnsupported }
+
+func findQuestion(int) (question string, answer int, err error) {
+	return "", -1, errors.ErrUnsupported
+}
 
 func pipeRoom(int) int { return 0 }

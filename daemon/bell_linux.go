@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -13,86 +14,40 @@ import (
 	"keyrack/daemon/wire"
 )
 
-var ways = []way{
-	{openBell, rings, visit, func(wire.Place, int) {}},
-	{openAsks, asks, search, func(p wire.Place, pid int) { os.Remove(p.Asks + "/" + strconv.Itoa(pid)) }},
-}
-
-// openBell makes the bell of p, in a directory that the caller has made, in the place
-// of one that a daemon left behind. unlink removes it.
-func openBell(p wire.Place) (bell *os.File, unlink func(), err error) {
-	if err := unix.Unlink(p.Bell); err != nil && !errors.Is(err, unix.ENOENT) {
-		return nil, nil, os.NewSyscallError("unlink", err)
-	}
-	if err := unix.Mkfifo(p.Bell, 0o600); err != nil {
-		return nil, nil, os.NewSyscallError("mkfifo", err)
-	}
-	// Open for writing too, so that it has no end when a shell closes it.
-	bell, err = os.OpenFile(p.Bell, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	own, err := bell.Stat()
-	if err != nil {
-		bell.Close()
-		return nil, nil, err
-	}
-	return bell, func() {
-		if now, err := os.Lstat(p.Bell); err == nil && os.SameFile(own, now) {
-			os.Remove(p.Bell)
-		}
-	}, nil
-}
-
-// rings tells heard of each process id that is written to bell, a line each, until
-// bell is closed.
-func rings(bell *os.File, heard func(pid int)) {
-	buf := make([]byte, 0, 4096)
-	for {
-		n, err := bell.Read(buf[len(buf):cap(buf)])
-		if err != nil {
-			return
-		}
-		buf = buf[:len(buf)+n]
-		for {
-			line, rest, whole := bytes.Cut(buf, []byte("\n"))
-			if !whole {
-				break
-			}
-			if pid, err := strconv.Atoi(string(line)); err == nil && pid > 0 {
-				heard(pid)
-			}
-			buf = append(buf[:0], rest...)
-		}
-		if len(buf) == cap(buf) { // no process id is that long
-			buf = buf[:0]
-		}
-	}
-}
-
 // openAsks makes the directory asks of p, empty, and tells of the files that are closed
 // in it.
-func openAsks(p wire.Place) (closed *os.File, unlink func(), err error) {
-	if err := errors.Join(os.RemoveAll(p.Asks), os.Mkdir(p.Asks, 0o700)); err != nil {
-		return nil, nil, err
+func openAsks(p wire.Place) (closed *os.File, err error) {
+	if err := emptyAsks(p); err != nil {
+		return nil, err
 	}
-	unlink = func() { os.RemoveAll(p.Asks) }
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		unlink()
-		return nil, nil, os.NewSyscallError("inotify_init1", err)
+		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	closed = os.NewFile(uintptr(fd), "asks")
-	if _, err := unix.InotifyAddWatch(fd, p.Asks, unix.IN_CLOSE_WRITE|unix.IN_ONLYDIR); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, p.Asks, unix.IN_CLOSE_WRITE|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW); err != nil {
 		closed.Close()
-		unlink()
-		return nil, nil, os.NewSyscallError("inotify_add_watch", err)
+		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
-	return closed, unlink, nil
+	return closed, nil
 }
 
-// asks tells heard of each file in asks whose name is a process id.
-func asks(closed *os.File, heard func(pid int)) {
+// emptyAsks leaves an empty directory in asks's place, which lies in one that nobody else
+// can change.
+func emptyAsks(p wire.Place) error {
+	if info, err := os.Lstat(p.Asks); err != nil || info.Mode() != fs.ModeDir|0o700 {
+		return errors.Join(os.RemoveAll(p.Asks), os.Mkdir(p.Asks, 0o700))
+	}
+	entries, err := os.ReadDir(p.Asks)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(p.Asks+"/"+entry.Name()))
+	}
+	return err
+}
+
+// rings tells heard of each file in asks whose name is a process id, until closed is
+// closed.
+func rings(closed *os.File, heard func(pid int)) {
 	buf := make([]byte, 4096)
 	for {
 		n, err := closed.Read(buf)
@@ -110,22 +65,32 @@ func asks(closed *os.File, heard func(pid int)) {
 	}
 }
 
-// holdOwn gets the handle of process pid, which has to be of this user in all its
-// user ids.
-func holdOwn(pid int) (handle, error) {
+// holdProcess gets the handle of process pid.
+func holdProcess(pid int) (handle, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return -1, err
-	}
+	return handle(pidfd), err
+}
+
+// mayRing says whether process pid may: it has to be of this user in all its user ids, and
+// in no sandbox, where it could not connect either. What tells one that can't make itself a
+// socket is that it can't have new privileges: so it is with all that keyrack sandbox runs.
+func mayRing(pid int) error {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	_, ids, _ := bytes.Cut(status, []byte("\nUid:\t"))
-	ids, _, _ = bytes.Cut(ids, []byte("\n"))
-	uid := strconv.Itoa(own)
-	if err != nil || string(ids) != strings.Join([]string{uid, uid, uid, uid}, "\t") {
-		unix.Close(pidfd)
-		return -1, unix.EPERM
+	if err != nil {
+		return err
 	}
-	return handle(pidfd), nil
+	uid := strconv.Itoa(own)
+	if statusLine(status, "Uid") != strings.Join([]string{uid, uid, uid, uid}, "\t") || statusLine(status, "NoNewPrivs") != "0" {
+		return unix.EPERM
+	}
+	return nil
+}
+
+// statusLine is a line of /proc/PID/status.
+func statusLine(status []byte, name string) string {
+	_, line, _ := bytes.Cut(status, []byte("\n"+name+":\t"))
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	return string(line)
 }
 
 // The descriptors in which a shell has its question, and takes the answer.
@@ -134,10 +99,18 @@ const (
 	answerFD   = "8"
 )
 
-// visit takes a copy of the question that process pid asks, and opens its pipe for
-// the answer. The question stays where it is, and the pipe that it is in is looked at
-// before and after the answer's is opened: so both are there, for as long as that is
-// so, for this question. Nothing else of that process is opened, nor read away.
+// findQuestion takes a copy of the question that process pid asks, and opens its pipe for
+// the answer. Nothing else of that process is opened for writing, nor read away.
+func findQuestion(pid int) (question string, answer int, err error) {
+	if question, answer, err = visit(pid); err != nil {
+		question, answer, err = search(pid)
+	}
+	return question, answer, err
+}
+
+// visit finds the question in one descriptor, and the pipe in another. The question stays
+// where it is, and the pipe that it is in is looked at before and after the answer's is
+// opened: so both are there, for as long as that is so, for this question.
 func visit(pid int) (question string, answer int, err error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
 	in, question, err := questionIn(dir + questionFD)
@@ -159,8 +132,7 @@ func visit(pid int) (question string, answer int, err error) {
 // maxOpen bounds how many descriptors of a process are looked at.
 const maxOpen = 256
 
-// search is visit where the question may be in any pipe of process pid, which takes the
-// answer as well.
+// search finds the question in any pipe of process pid, which takes the answer as well.
 func search(pid int) (question string, answer int, err error) {
 	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
 	if err != nil {
@@ -188,22 +160,26 @@ func search(pid int) (question string, answer int, err error) {
 	return "", -1, errNoQuestion
 }
 
-// questionIn opens the pipe at path if a question is in it.
+// questionIn opens the pipe at path if a question is in it, which is one line, and nothing
+// else: values, such as those of an answer behind it, get into no string.
 func questionIn(path string) (in openedPipe, question string, err error) {
 	if in, err = openPipe(path, unix.O_RDONLY); err != nil {
 		return in, "", err
 	}
-	question, err = copyOf(in.fd, len(questionMark))
-	if err == nil && question == questionMark {
-		question, err = copyOf(in.fd, maxQuestion)
+	var buf [maxQuestion]byte
+	defer clear(buf[:])
+	n, err := copyOf(in.fd, buf[:len(questionMark)])
+	if err == nil && string(buf[:n]) == questionMark {
+		n, err = copyOf(in.fd, buf[:])
 	}
-	if err == nil && !strings.HasPrefix(question, questionMark) {
+	if err == nil && (!bytes.HasPrefix(buf[:n], []byte(questionMark)) || bytes.IndexByte(buf[:n], '\n') != n-1) {
 		err = errNoQuestion
 	}
 	if err != nil {
 		unix.Close(in.fd)
+		return in, "", err
 	}
-	return in, question, err
+	return in, string(buf[:n]), nil
 }
 
 // openedPipe is a pipe of another process, and its name, which no other one has as
@@ -232,20 +208,18 @@ func openPipe(path string, how int) (openedPipe, error) {
 	return openedPipe{fd, name}, nil
 }
 
-// copyOf is the first size bytes of what is in a pipe, which stay there.
-func copyOf(pipe, size int) (string, error) {
+// copyOf copies to buf what is in a pipe, which stays there.
+func copyOf(pipe int, buf []byte) (n int, err error) {
 	var copied [2]int
 	if err := unix.Pipe2(copied[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		return "", err
+		return 0, err
 	}
 	defer unix.Close(copied[0])
 	defer unix.Close(copied[1])
-	if _, err := unix.Tee(pipe, copied[1], size, unix.SPLICE_F_NONBLOCK); err != nil {
-		return "", err
+	if _, err := unix.Tee(pipe, copied[1], len(buf), unix.SPLICE_F_NONBLOCK); err != nil {
+		return 0, err
 	}
-	buf := make([]byte, size)
-	n, err := ignoringEINTR(unix.Read, copied[0], buf)
-	return string(buf[:n]), err
+	return ignoringEINTR(unix.Read, copied[0], buf)
 }
 
 // maxQuestion is what a pipe takes in one piece.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -36,10 +35,10 @@ func plainCode(shell string, g *wire.Grant, room func(int) ([]byte, error)) ([]b
 	return code, nil
 }
 
-// ringer asks as the hook does: $1 is the bell, $2 the question. It prints the number
-// and the code.
+// ringer asks as the hook of bash does: $1 is the directory, $2 the question. It prints
+// the number and the code.
 const ringer = `{
-	echo "$BASHPID" 1<>"$1"
+	: >>"$1/$BASHPID"
 	read -r -N 9 -t 10 -u 8 || { echo none; exit; }
 	read -r -N "$((10#${REPLY#?}))" -u 8 code
 	echo "${REPLY#?} $code"
@@ -49,7 +48,7 @@ func ring(t *testing.T, p wire.Place, question string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "bash", "-c", ringer, "bash", p.Bell, question).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "bash", "-c", ringer, "bash", p.Asks, question).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ringing: %v: %s", err, out)
 	}
@@ -153,15 +152,9 @@ func TestFloodOfRings(t *testing.T) {
 	r.worksite("[secrets]\nA = \"\"\n")
 	r.set("A", "1")
 	r.grant()
-	bell, err := os.OpenFile(r.place.Bell, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer bell.Close()
 	before := runtime.NumGoroutine()
-	line := strings.Repeat(strconv.Itoa(os.Getpid())+"\n", 500)
-	for range 40 {
-		if _, err := bell.WriteString(line); err != nil {
+	for range 20000 {
+		if err := os.WriteFile(r.place.Asks+"/"+strconv.Itoa(os.Getpid()), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,7 +180,7 @@ func TestRingOfAnotherSession(t *testing.T) {
 	running.Go(func() { newServer(r.options, r.cache, cancel).run(ctx, listener) })
 	defer running.Wait()
 	defer cancel()
-	await(t, "the bell", func() bool { _, err := os.Lstat(r.place.Bell); return err == nil })
+	await(t, "the directory", func() bool { _, err := os.Lstat(r.place.Asks); return err == nil })
 	if got := ring(t, r.place, hookAsks(r.root)); got != "00000000" {
 		t.Errorf("another session gets %q", got)
 	}
@@ -258,75 +251,99 @@ func TestRingOfAnotherUser(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		h, err := holdOwn(cmd.Process.Pid)
-		if (err == nil) != (cred == nil) {
+		if err := mayRing(cmd.Process.Pid); (err == nil) != (cred == nil) {
 			t.Errorf("a process of %s: %v", name, err)
-		}
-		if err == nil {
-			h.close()
 		}
 		in.Close()
 		cmd.Wait()
 	}
 }
 
-// The bell is this user's alone, there as long as a daemon is, and no leftover is in
-// its way.
-func TestBellComesAndGoes(t *testing.T) {
+// The directory is this user's alone and empty, and no leftover is in its way.
+func TestAsksIsMadeAnew(t *testing.T) {
 	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
 	for _, before := range []func() error{
 		func() error { return nil },
-		func() error { return syscall.Mkfifo(r.place.Bell, 0o600) },
-		func() error { return os.WriteFile(r.place.Bell, []byte("x"), 0o644) },
-		func() error { return os.Symlink("/dev/null", r.place.Bell) },
-		func() error {
-			return errors.Join(os.Mkdir(r.place.Asks, 0o755), os.WriteFile(r.place.Asks+"/12", nil, 0o644))
-		},
-		func() error { return os.WriteFile(r.place.Asks, nil, 0o644) },
+		func() error { return os.WriteFile(r.place.Asks+"/12", nil, 0o644) },
+		func() error { return os.Mkdir(r.place.Asks+"/13", 0o700) },
+		func() error { return os.Chmod(r.place.Asks, 0o755) },
+		func() error { return errors.Join(os.Remove(r.place.Asks), os.WriteFile(r.place.Asks, nil, 0o600)) },
+		func() error { return errors.Join(os.Remove(r.place.Asks), os.Symlink(r.dir, r.place.Asks)) },
 	} {
 		if err := before(); err != nil {
 			t.Fatal(err)
 		}
-		close := newServer(r.options, r.cache, func() {}).openBells(func(*rung) {})
-		info, err := os.Lstat(r.place.Bell)
-		if err != nil || info.Mode() != fs.ModeNamedPipe|0o600 {
-			t.Fatalf("the bell: %v, %v", info, err)
-		}
+		close := newServer(r.options, r.cache, func() {}).openAsks(func(*rung) {})
 		left, err := os.ReadDir(r.place.Asks)
 		if info, err2 := os.Lstat(r.place.Asks); errors.Join(err, err2) != nil || len(left) > 0 || info.Mode() != fs.ModeDir|0o700 {
 			t.Fatalf("the directory: %v, %v, %v", info, left, err)
 		}
 		close()
-		for _, path := range []string{r.place.Bell, r.place.Asks} {
-			if _, err := os.Lstat(path); err == nil {
-				t.Fatalf("%s is left", path)
-			}
+	}
+	if _, err := os.Lstat(r.dir); err != nil {
+		t.Error("what the link led to is gone")
+	}
+}
+
+// Files that are not named like a process id are passed over.
+func TestRings(t *testing.T) {
+	r := newRig(t, "none", nil)
+	closed, err := openAsks(r.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan int, 10)
+	var over sync.WaitGroup
+	over.Go(func() { rings(closed, func(pid int) { heard <- pid }) })
+	defer over.Wait()
+	defer closed.Close()
+	for _, name := range []string{"12", "-1", "0", "x", "99999999999999999999", strings.Repeat("7", 255), "34"} {
+		if err := os.WriteFile(r.place.Asks+"/"+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{12, 34} {
+		if got := <-heard; got != want {
+			t.Errorf("heard %d, want %d", got, want)
 		}
 	}
 }
 
-// What is no process id is passed over, and so is what has no end.
-func TestRings(t *testing.T) {
-	r := newRig(t, "none", nil)
-	bell, unlink, err := openBell(r.place)
-	if err != nil {
-		t.Fatal(err)
+// Who rings again while the answer is there has it go nowhere else: a question is one
+// line, and nothing behind it.
+func TestRungTwice(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	r.grant()
+	twice := strings.Replace(asker, "cat <&5", `: >"$1/$$"; while [ -e "$1/$$" ]; do :; done; cat <&5`, 1)
+	question := "#keyrack 1 fish 4242 " + r.root
+	out, err := exec.Command("bash", "-c", twice, "bash", r.place.Asks, question).CombinedOutput()
+	if err != nil || string(out) != question+"\nok\nA=1\n" {
+		t.Errorf("%v, %q", err, out)
 	}
-	defer unlink()
-	heard := make(chan int, 10)
-	var over sync.WaitGroup
-	over.Go(func() { rings(bell, func(pid int) { heard <- pid }) })
-	defer over.Wait()
-	defer bell.Close()
-	for _, text := range []string{"12\n", "-1\n0\nx\n\n99999999999999999999\n", "3", "4\n", string(bytes.Repeat([]byte("7"), 5000)), "\n56\n"} {
-		if _, err := bell.WriteString(text); err != nil {
-			t.Fatal(err)
-		}
+}
+
+// What can't have new privileges, such as what runs in keyrack sandbox, has no answer.
+func TestRingFromASandbox(t *testing.T) {
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	r.grant()
+	short := strings.Replace(ringer, "-t 10", "-t 0.3", 1)
+	out, err := exec.Command("setpriv", "--no-new-privs", "bash", "-c", short, "bash", r.place.Asks, hookAsks(r.root)).CombinedOutput()
+	if err != nil || string(out) != "none\n" {
+		t.Errorf("%v: %q", err, out)
 	}
-	for _, want := range []int{12, 34, 56} {
-		if got := <-heard; got != want {
-			t.Errorf("heard %d, want %d", got, want)
-		}
+	// Known from before, as the same program under the same process id.
+	cmd := exec.Command("bash", "-c", ringer+"\n"+ringer+`
+exec setpriv --no-new-privs bash -c "$SHORT" "$0" "$@"`, "bash", r.place.Asks, hookAsks(r.root))
+	cmd.Env = append(os.Environ(), "SHORT="+short)
+	out, err = cmd.CombinedOutput()
+	if given := "00000007 ok\nA=1\n\n"; err != nil || string(out) != given+given+"none\n" {
+		t.Errorf("%v: %q", err, out)
 	}
 }
 
@@ -344,7 +361,7 @@ func TestPanicOfRinger(t *testing.T) {
 	r.worksite("[secrets]\nA = \"\"\n")
 	r.set("A", "1of-the-ringer")
 	r.grant()
-	cmd := exec.Command("bash", "-c", strings.Replace(ringer, "-t 10", "-t 0.1", 1), "bash", r.place.Bell, hookAsks(r.root))
+	cmd := exec.Command("bash", "-c", strings.Replace(ringer, "-t 10", "-t 0.1", 1), "bash", r.place.Asks, hookAsks(r.root))
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "none") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -97,7 +97,7 @@ func (tg *target) rings(t *testing.T) {
 			t.Fatalf("keyrack %s: %v: %s", args[0], err, out)
 		}
 	}
-	cmd := exec.Command("bash", "-c", ringer, "bash", tg.place.Bell, hookAsks(near))
+	cmd := exec.Command("bash", "-c", ringer, "bash", tg.place.Asks, hookAsks(near))
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: tg.cred}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte(" __keyrack_put A '"+rootMarker+"'\n")) {

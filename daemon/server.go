@@ -78,12 +78,12 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	defer close(done)
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	closeBells := s.openBells(func(r *rung) { s.dispatch(work, caller{rung: r}, done) })
+	closeAsks := s.openAsks(func(r *rung) { s.dispatch(work, caller{rung: r}, done) })
 	err := accept(ctx, listener, func(fd int) { s.dispatch(work, caller{fd: fd}, done) }, func(err error) {
 		s.log("accepting: " + err.Error()) // most likely out of descriptors: the oldest silent client has one
 		s.dropOldest()
 	})
-	closeBells()
+	closeAsks()
 	s.dropSilent()
 	defer time.AfterFunc(partingTime, func() { s.dropAll(); end() }).Stop()
 	s.clients.Wait()

@@ -326,19 +326,19 @@ __keyrack_ask() {
 }
 
 # Ask the daemon without a fork: it opens the pipes 7, which has the question, and 8,
-# for the answer, once it reads this process id in the FIFO, which is opened for
-# reading too so that no end of it is missed. An answer is the length of its code, 0
-# where the client has to ask, and the code, in one piece. Where none comes, the
+# for the answer, once a file of this process id rings. An answer is the length of its
+# code, 0 where the client has to ask, and the code, in one piece. Where none comes, the
 # client asks for a minute. In the handler of a signal a bare "return" is of what ran before.
 __keyrack_ring() {
-    ((__keyrack_pipes)) && [[ -p $__keyrack_bell && ${#__keyrack_root} -lt 1000 ]] && ((EPOCHSECONDS >= __keyrack_deaf)) || builtin return 1
+    ((__keyrack_pipes)) && [[ -S $__keyrack_socket && -O ${__keyrack_asks%/*} && -d $__keyrack_asks && ${#__keyrack_root} -lt 1000 && $__keyrack_root != *$'\n'* ]] &&
+        ((EPOCHSECONDS >= __keyrack_deaf)) || builtin return 1
     builtin local REPLY=
     {
-        builtin echo "$BASHPID" 1<>"$__keyrack_bell"
+        builtin : >>"$__keyrack_asks/$BASHPID"
         if builtin read -r -N 9 -t 0.15 -u 8; then
             REPLY=$((10#${REPLY#?}))
             ((!REPLY)) || builtin read -r -N "$REPLY" -u 8 __keyrack__code
-        elif [[ -p $__keyrack_bell ]]; then
+        elif [[ -S $__keyrack_socket ]]; then
             __keyrack_deaf=$((EPOCHSECONDS + 60))
         fi
     } 7<<<"#keyrack 1 bash $$ $__keyrack_root" 8<<<'' 8<>/dev/fd/8
@@ -938,7 +938,7 @@ __keyrack_begin() {
     __keyrack_armed=(0) __keyrack_arming='' __keyrack_arming_code='' __keyrack_disarm='' __keyrack_trapped=() __keyrack_status=() __keyrack_last=()
     __keyrack_entry='{ __keyrack_prompt "$?" && \builtin true; } 9>&2 2>/dev/null'
     __keyrack_arm='' __keyrack_piece=''
-    __keyrack_bell=${__keyrack_socket%sock}bell __keyrack_deaf=0
+    __keyrack_asks=${__keyrack_socket%sock}asks __keyrack_deaf=0
     __keyrack_ps0=('') # outside; inside
     __keyrack_always=0 # without PS0, nothing tells that a line begins outside
     case $__keyrack_how in
@@ -947,7 +947,7 @@ __keyrack_begin() {
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_inside]@P}'
         ;;
     signal) # backquotes, since bash 5.2 can't handle a signal that waits when it parses $(
-        __keyrack_ps0+=('`{ \builtin kill -s URG "$$"; } 2>/dev/null`')
+        __keyrack_ps0+=('`{ \builtin kill -s URG "$$" || \command kill -s URG "$$"; } 2>/dev/null`')
         __keyrack_piece='${__keyrack_ps0[__keyrack_line=1,__keyrack_called=__keyrack_inside]@P}'
         ;;
     debug)

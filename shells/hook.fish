@@ -207,7 +207,7 @@ end
 # nothing, the client asks the next ten times.
 function __keyrack_ring
     set -l fish_trace
-    test -d "$__keyrack_asks"
+    test -S "$__keyrack_socket" -a -d "$__keyrack_asks"
     and string match -qr '^[^\n]+\z' -- "$__keyrack_root"
     or return
     if set -q __keyrack_deaf[1]
@@ -216,10 +216,12 @@ function __keyrack_ring
     end
     builtin printf '\n#keyrack 1 fish %s %s\n' $fish_pid $__keyrack_root | begin
         read -l line
-        builtin echo >$__keyrack_asks/$fish_pid
-        __keyrack_wait $__keyrack_asks/$fish_pid
-        or set -g __keyrack_deaf $__keyrack_tries[1..10]
-        builtin source 2>/dev/null
+        builtin echo -n >>$__keyrack_asks/$fish_pid
+        if __keyrack_wait $__keyrack_asks/$fish_pid
+            builtin source 2>/dev/null # which would wait for an answer that comes late
+        else
+            set -g __keyrack_deaf $__keyrack_tries[1..10]
+        end
     end
     test -n "$__keyrack_answer"
 end
@@ -475,6 +477,12 @@ function __keyrack_start
         PERL5LIB PERL5OPT PERL5DB RUBYLIB RUBYOPT JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS GIT_SSH \
         GIT_SSH_COMMAND GIT_EXEC_PATH GIT_EXTERNAL_DIFF GIT_ASKPASS GIT_PAGER GIT_EDITOR GIT_SEQUENCE_EDITOR GIT_PROXY_COMMAND SSH_ASKPASS SUDO_ASKPASS LESSOPEN LESSCLOSE MANPAGER EDITOR VISUAL PAGER BROWSER umask dirprev dirnext
     set -g __keyrack_asks (string replace -r 'sock\z' asks -- $__keyrack_socket)
+    test -O (string replace -r '/[^/]*\z' '' -- $__keyrack_asks)
+    or set -g __keyrack_asks
+    if set -q KEYRACK_SANDBOX # where fish would say each time that it may not open them
+        set -g __keyrack_asks
+        set -g __keyrack_generation_file
+    end
     set -g __keyrack_tries
     for i in 1 2 3 4 5 6 7 8 9 10
         set -a __keyrack_tries 1 2 3 4 5 6 7 8 9 10

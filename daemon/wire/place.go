@@ -9,13 +9,12 @@ import (
 )
 
 // Place is where one daemon and its clients meet. Socket is what clients connect
-// to, Bell the FIFO and Asks the directory by which shells without sockets ask, Generation
-// a file whose content changes whenever an answer could differ, Lock the file whose lock the one daemon holds, Locked a marker that exists
+// to, Asks the directory by which shells without sockets ask, Generation a file whose
+// content changes whenever an answer could differ, Lock the file whose lock the one daemon holds, Locked a marker that exists
 // while `keyrack lock` is in force. Scope says in words who shares the daemon.
 type Place struct {
 	Dir        string
 	Socket     string
-	Bell       string
 	Asks       string
 	Generation string
 	Lock       string
@@ -73,8 +72,7 @@ func PlaceIn(dir, session string) Place {
 		p.Scope = "login session " + session
 		return p
 	}
-	p.Socket, p.Bell, p.Asks = dir+"/keyrack.sock", dir+"/keyrack.bell", dir+"/keyrack.asks"
-	p.Generation, p.Lock, p.Locked = dir+"/generation", dir+"/daemon.lock", dir+"/locked"
+	p.Socket, p.Asks, p.Generation, p.Lock, p.Locked = dir+"/keyrack.sock", dir+"/keyrack.asks", dir+"/generation", dir+"/daemon.lock", dir+"/locked"
 	p.Scope = "user " + userName() + ", no login session id (container, WSL, macOS)"
 	return p
 }
@@ -88,8 +86,7 @@ func sharedPlace(dir string) Place {
 // name names the files of a place.
 func (p *Place) name(prefix string) {
 	base := p.Dir + "/" + prefix
-	p.Socket, p.Bell, p.Asks = base+"sock", base+"bell", base+"asks"
-	p.Generation, p.Lock, p.Locked = base+"generation", base+"lock", base+"locked"
+	p.Socket, p.Asks, p.Generation, p.Lock, p.Locked = base+"sock", base+"asks", base+"generation", base+"lock", base+"locked"
 }
 
 func userName() string {
