@@ -36,7 +36,7 @@ type Options struct {
 	Log func(line string)
 
 	// Code makes shell code of a grant, in room that it asks for once, for a shell that
-	// rings. Where it is nil there is no bell.
+	// rings. Where it is nil nobody can.
 	Code Code
 
 	// Unused is how long a daemon without values and clients stays.
