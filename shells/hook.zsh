@@ -206,9 +206,12 @@ __keyrack_ask() {
                 else
                     builtin syswrite -o $__keyrack_fd "$REPLY" || builtin true
                 fi
-                # While the daemon works. Most of all answers come at once, and as a whole.
+                # While the daemon works. Most of all answers come at once, and as a whole:
+                # to sleep and be woken would take as long as a few looks whether it is there.
                 [[ -z $__keyrack_steady || -n $__keyrack_held ]] || __keyrack_cover_precmd
-                builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply
+                repeat 50; do
+                    builtin sysread -t 0 -s 8192 -i $__keyrack_fd __keyrack_reply && builtin break
+                done || builtin sysread -t 0.5 -s 8192 -i $__keyrack_fd __keyrack_reply
                 __keyrack_rc=$?
                 if [[ -n $__keyrack_steady && -z $__keyrack_held && $__keyrack_reply == $__keyrack_steady*$__keyrack_nul ]]; then
                     for __keyrack_name __keyrack_value in "${(@0)__keyrack_reply[${#__keyrack_steady}+1,-2]}"; do
