@@ -55,6 +55,17 @@ func ring(t *testing.T, p wire.Place, question string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// ringable holds A=1 and can be rung.
+func ringable(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
+	r.overSocket()
+	r.worksite("[secrets]\nA = \"\"\n")
+	r.set("A", "1")
+	r.grant()
+	return r
+}
+
 // hookAsks is what the shell 4242 asks for the worksite at root.
 func hookAsks(root string) string { return "#keyrack 1 bash 4242 " + root }
 
@@ -128,11 +139,7 @@ func TestAsk(t *testing.T) {
 }
 
 func TestManyRingAtOnce(t *testing.T) {
-	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
-	r.overSocket()
-	r.worksite("[secrets]\nA = \"\"\n")
-	r.set("A", "1")
-	r.grant()
+	r := ringable(t)
 	var all sync.WaitGroup
 	for range 40 {
 		all.Go(func() {
@@ -147,11 +154,7 @@ func TestManyRingAtOnce(t *testing.T) {
 // Whoever rings without a question, however often, keeps nobody else waiting, and has
 // the daemon start nothing.
 func TestFloodOfRings(t *testing.T) {
-	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
-	r.overSocket()
-	r.worksite("[secrets]\nA = \"\"\n")
-	r.set("A", "1")
-	r.grant()
+	r := ringable(t)
 	before := runtime.NumGoroutine()
 	for range 20000 {
 		if err := os.WriteFile(r.place.Asks+"/"+strconv.Itoa(os.Getpid()), nil, 0o600); err != nil {
@@ -312,11 +315,7 @@ func TestRings(t *testing.T) {
 // Who rings again while the answer is there has it go nowhere else: a question is one
 // line, and nothing behind it.
 func TestRungTwice(t *testing.T) {
-	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
-	r.overSocket()
-	r.worksite("[secrets]\nA = \"\"\n")
-	r.set("A", "1")
-	r.grant()
+	r := ringable(t)
 	twice := strings.Replace(asker, "cat <&5", `: >"$1/$$"; while [ -e "$1/$$" ]; do :; done; cat <&5`, 1)
 	question := "#keyrack 1 fish 4242 " + r.root
 	out, err := exec.Command("bash", "-c", twice, "bash", r.place.Asks, question).CombinedOutput()
@@ -327,11 +326,7 @@ func TestRungTwice(t *testing.T) {
 
 // What can't have new privileges, such as what runs in keyrack sandbox, has no answer.
 func TestRingFromASandbox(t *testing.T) {
-	r := newRig(t, "none", func(o *Options) { o.Code = plainCode })
-	r.overSocket()
-	r.worksite("[secrets]\nA = \"\"\n")
-	r.set("A", "1")
-	r.grant()
+	r := ringable(t)
 	short := strings.Replace(ringer, "-t 10", "-t 0.3", 1)
 	out, err := exec.Command("setpriv", "--no-new-privs", "bash", "-c", short, "bash", r.place.Asks, hookAsks(r.root)).CombinedOutput()
 	if err != nil || string(out) != "none\n" {
