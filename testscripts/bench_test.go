@@ -52,7 +52,7 @@ type hookBench struct {
 func newHookBench(b *testing.B, v variant) *hookBench {
 	b.Helper()
 	dir := b.TempDir()
-	runtime, err := os.MkdirTemp("/tmp", "kr")
+	runtime, err := os.MkdirTemp(memory, "kr")
 	if err != nil {
 		b.Fatal(err)
 	}
