@@ -97,15 +97,21 @@ func (s *server) find(r *rung) (err error) {
 	if r.from, err = s.visitor(r.pid); err != nil {
 		return err
 	}
-	question, answer, err := findQuestion(r.pid)
+	a, question, err := findQuestion(r.pid)
 	if err != nil {
 		return err
 	}
-	s.known.meet(r.from)
-	r.conn = &connection{fd: answer}
-	if r.conn.shell, r.q, err = parseQuestion(question); err != nil {
+	defer a.close()
+	shell, q, malformed := parseQuestion(question)
+	answer, err := a.openAnswer(shell)
+	if err != nil {
 		return err
 	}
+	r.q, r.conn = q, &connection{fd: answer, shell: shell}
+	if malformed != nil {
+		return malformed
+	}
+	s.known.meet(r.from)
 	if err = admits(s.place, r.from); err != nil {
 		s.logRefused(r.from, "", err)
 	}

@@ -19,8 +19,12 @@ func holdProcess(int) (handle, error) { return handle{}, errors.ErrUnsupported }
 
 func mayRing(int) error { return errors.ErrUnsupported }
 
-func findQuestion(int) (question string, answer int, err error) {
-	return "", -1, errors.ErrUnsupported
-}
+type asking struct{}
+
+func findQuestion(int) (asking, string, error) { return asking{}, "", errors.ErrUnsupported }
+
+func (asking) openAnswer(string) (int, error) { return -1, errors.ErrUnsupported }
+
+func (asking) close() {}
 
 func pipeRoom(int) int { return 0 }

@@ -93,71 +93,61 @@ func statusLine(status []byte, name string) string {
 	return string(line)
 }
 
-// The descriptors in which a shell has its question, and takes the answer.
+// The descriptors in which bash has its question, and takes the answer.
 const (
 	questionFD = "7"
 	answerFD   = "8"
 )
 
-// findQuestion takes a copy of the question that process pid asks, and opens its pipe for
-// the answer. Nothing else of that process is opened for writing, nor read away.
-func findQuestion(pid int) (question string, answer int, err error) {
-	if question, answer, err = visit(pid); err != nil {
-		question, answer, err = search(pid)
-	}
-	return question, answer, err
-}
-
-// visit finds the question in one descriptor, and the pipe in another. The question stays
-// where it is, and the pipe that it is in is looked at before and after the answer's is
-// opened: so both are there, for as long as that is so, for this question.
-func visit(pid int) (question string, answer int, err error) {
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
-	in, question, err := questionIn(dir + questionFD)
-	if err != nil {
-		return "", -1, err
-	}
-	defer unix.Close(in.fd)
-	out, err := openPipe(dir+answerFD, unix.O_WRONLY)
-	if err != nil {
-		return "", -1, err
-	}
-	if now, err := os.Readlink(dir + questionFD); err != nil || now != in.name {
-		unix.Close(out.fd)
-		return "", -1, errNoQuestion
-	}
-	return question, out.fd, nil
-}
-
 // maxOpen bounds how many descriptors of a process are looked at.
 const maxOpen = 256
 
-// search finds the question in any pipe of process pid, which takes the answer as well.
-func search(pid int) (question string, answer int, err error) {
+// asking is a process with a question in its descriptor at dir and fd, which is in.
+type asking struct {
+	dir, fd string
+	in      openedPipe
+}
+
+// findQuestion takes a copy of the question that process pid asks, which stays where it
+// is. The caller closes a.
+func findQuestion(pid int) (a asking, question string, err error) {
 	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
 	if err != nil {
-		return "", -1, err
+		return a, "", err
 	}
 	defer dir.Close()
-	names, _ := dir.Readdirnames(maxOpen)
-	for _, name := range names {
-		path := dir.Name() + "/" + name
-		in, question, err := questionIn(path)
-		if err != nil {
-			continue
-		}
-		defer unix.Close(in.fd)
-		out, err := openPipe(path, unix.O_WRONLY)
-		if err != nil {
-			return "", -1, err
-		}
-		if out.name != in.name {
-			unix.Close(out.fd)
-			return "", -1, errNoQuestion
-		}
-		return question, out.fd, nil
+	a = asking{dir: dir.Name() + "/", fd: questionFD}
+	if a.in, question, err = questionIn(a.dir + a.fd); err == nil {
+		return a, question, nil
 	}
-	return "", -1, errNoQuestion
+	names, _ := dir.Readdirnames(maxOpen)
+	for _, a.fd = range names {
+		if a.in, question, err = questionIn(a.dir + a.fd); err == nil {
+			return a, question, nil
+		}
+	}
+	return a, "", errNoQuestion
+}
+
+func (a asking) close() { unix.Close(a.in.fd) }
+
+// openAnswer opens the pipe for the answer, and nothing else of the process for writing.
+// The question is looked at once more when it is open: so both are there, for as long as
+// that is so, for this question.
+func (a asking) openAnswer(shell string) (fd int, err error) {
+	to := a.fd
+	if shell == bash {
+		to = answerFD
+	}
+	out, err := openPipe(a.dir+to, unix.O_WRONLY)
+	if err != nil {
+		return -1, err
+	}
+	if now, err := os.Readlink(a.dir + a.fd); err != nil || now != a.in.name || shell != bash && out.name != now {
+		unix.Close(out.fd)
+		return -1, errNoQuestion
+	}
+	return out.fd, nil
 }
 
 // questionIn opens the pipe at path if a question is in it, which is one line, and nothing
