@@ -34,12 +34,12 @@ func (s Shell) Render(c Change) []byte {
 
 // Size is at least as many bytes as Append appends.
 func (s Shell) Size(c Change) int {
-	size := 256 + 4*(len(c.Commands)+len(c.Status)+len(c.Generation)+len(c.Mode)+len(c.Summary))
-	for _, v := range c.Put {
-		size += len(v.Name) + 4*len(v.Value) + 24
+	size := 256
+	for _, text := range append([]string{c.Commands, c.Status, c.Generation, c.Mode, c.Summary}, c.Say...) {
+		size += s.wordSize([]byte(text)) + 24
 	}
-	for _, line := range c.Say {
-		size += 4*len(line) + 24
+	for _, v := range c.Put {
+		size += len(v.Name) + s.wordSize(v.Value) + 24
 	}
 	return size
 }
@@ -59,21 +59,19 @@ func (s Shell) Append(code []byte, c Change) []byte {
 // appendPuts calls the function once for each variable, or in bash, where a call costs
 // as much as all that it does, once for all.
 func (s Shell) appendPuts(code []byte, put []Var) []byte {
-	begun := false
+	const call = "__keyrack_put"
+	before, next := call, "\n"+call
+	if s == Bash {
+		next = ""
+	}
 	for _, v := range put {
-		if !ValidName(v.Name) {
-			continue
-		}
-		if !begun || s != Bash {
-			code = append(code, "__keyrack_put"...)
-		}
-		begun = true
-		code = s.appendWord(append(append(append(code, ' '), v.Name...), ' '), v.Value)
-		if s != Bash {
-			code = append(code, '\n')
+		if ValidName(v.Name) {
+			code = append(append(append(append(code, before...), ' '), v.Name...), ' ')
+			code = s.appendWord(code, v.Value)
+			before = next
 		}
 	}
-	if begun && s == Bash {
+	if before != call {
 		code = append(code, '\n')
 	}
 	return code
@@ -88,10 +86,22 @@ func (s Shell) appendCall(code []byte, function string, args ...string) []byte {
 }
 
 func (s Shell) appendWord(code, v []byte) []byte {
-	if s == Bash && bytes.ContainsFunc(v, func(r rune) bool { return r >= utf8.RuneSelf }) {
+	if s.needsANSI(v) {
 		return appendANSI(code, v)
 	}
 	return s.appendQuoted(code, v)
+}
+
+// wordSize is at least as many bytes as appendWord appends.
+func (s Shell) wordSize(v []byte) int {
+	if s.needsANSI(v) {
+		return 4*len(v) + 3
+	}
+	return len(v) + 3*(bytes.Count(v, []byte("'"))+bytes.Count(v, []byte(`\`))) + 2
+}
+
+func (s Shell) needsANSI(v []byte) bool {
+	return s == Bash && bytes.ContainsFunc(v, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // refusedNames change how programs load, how a shell behaves, or which program

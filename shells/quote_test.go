@@ -121,6 +121,16 @@ func TestRenderSizes(t *testing.T) {
 	}
 }
 
+// What is plain needs no room for quoting: an answer that fits a pipe is to go into it.
+func TestPlainTextNeedsItsLength(t *testing.T) {
+	c := Change{Put: []Var{{"A", bytes.Repeat([]byte("x"), 50000)}}}
+	for shell := range programs {
+		if size := shell.Size(c); size > 51000 {
+			t.Errorf("%s: room for %d bytes", shell, size)
+		}
+	}
+}
+
 func differ(a, b []byte) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
