@@ -998,7 +998,6 @@ __keyrack_start() {
     __keyrack_attributes=$((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) # ${x@a}
     [[ ! ${KEYRACK_EXPORTED+x} ]] || __keyrack_forget_inherited
     __keyrack_register 1
-    __keyrack_look_up
     __keyrack_find
     __keyrack_ready 1
     __keyrack_places= # so that the first prompt looks at all once more

@@ -202,9 +202,9 @@ end
 # Ask the daemon without a fork. The question is a line of a pipe of this shell's, and
 # a file rings: the daemon looks for that line, writes the answer behind it, and removes
 # the file, also where it has none to give. fish can't wait for that, and tests ten
-# thousand times, some 30 ms at most. "read" takes an empty line: then the question is there as well. It is a
-# comment, where a newline of a directory's name would end it. Where the daemon does
-# nothing, the client asks the next ten times.
+# thousand times, some 30 ms at most. "read" takes an empty line: then the question is
+# there as well. It is a comment, where a newline of a directory's name would end it.
+# Where the daemon does nothing, the client asks the next ten times.
 function __keyrack_ring
     set -l fish_trace
     test -S "$__keyrack_socket" -a -d "$__keyrack_asks"
